@@ -1,0 +1,2 @@
+//! The `transvase` command: parse, run, print, exit code.
+fn main() {}

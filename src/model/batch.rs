@@ -1,0 +1,80 @@
+//! A batch: what one page became, until it is durable. And what its transaction must prove and record.
+
+use super::counts::Counts;
+use super::page::{Page, Span, UnitId};
+use super::reject::Reject;
+use super::rows::Rows;
+
+/// The rows and rejects of one page. The page stays until the batch is durable, so that a reject quotes its exact item.
+#[derive(Debug)]
+pub struct Batch {
+    /// The page.
+    pub page: Page,
+    /// Rows by target table, in the mapping's order.
+    pub tables: Vec<TableRows>,
+    /// Items that cannot be stored.
+    pub rejects: Vec<Reject>,
+    /// Items that no table takes and that the mapping says to skip.
+    pub skipped: u64,
+}
+
+/// One table's rows and the order in which to write them.
+#[derive(Debug, Default)]
+pub struct TableRows {
+    /// The rows, in the order of the page.
+    pub rows: Rows,
+    /// Row numbers sorted by target key, all distinct keys.
+    pub order: Vec<u32>,
+}
+
+impl Batch {
+    /// Bytes of memory held: the page and its rows.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let rows: usize = self.tables.iter().map(|table| table.rows.memory() + table.order.capacity() * 4).sum();
+        self.page.bytes.capacity() + rows
+    }
+
+    /// The line of the item at `position`, exactly as it was read.
+    #[must_use]
+    pub fn line(&self, position: u64) -> &[u8] {
+        self.page.lines().find(|(at, _)| *at == position).map(|(_, line)| line).unwrap_or_default()
+    }
+
+    /// The counts if every row is newly written: the start for a sink, which moves present and refused rows.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::new(self.tables.len());
+        counts.read = self.page.span.items();
+        counts.bytes = self.page.bytes.len() as u64;
+        counts.skipped = self.skipped;
+        for (table, outcomes) in self.tables.iter().zip(&mut counts.tables) {
+            outcomes.written = table.rows.len() as u64;
+        }
+        for reject in &self.rejects {
+            match reject.table {
+                Some(table) => counts.tables[table].rejected += 1,
+                None => counts.rejected += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// What a data transaction must prove: this process still owns the unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The unit.
+    pub unit: UnitId,
+    /// The epoch of the claim.
+    pub epoch: u64,
+}
+
+/// What a data transaction proves and records, beside its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit {
+    /// The claim that must still hold.
+    pub fence: Fence,
+    /// The span that becomes durable.
+    pub span: Span,
+}

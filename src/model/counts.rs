@@ -1,0 +1,85 @@
+//! How the items that were read ended. The identity `read = written + already present + tombstoned + skipped by rule
+//! + rejected` holds for every span, so it holds for every sum of spans.
+
+use serde::{Deserialize, Serialize};
+
+/// What became of the items of one table, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Rows this run wrote.
+    pub written: u64,
+    /// Rows that were there before, left as they were.
+    pub present: u64,
+    /// Items whose deletion was already known, so not written.
+    pub tombstoned: u64,
+    /// Items that cannot be stored as they are; each is in the run's rejects.
+    pub rejected: u64,
+}
+
+impl Outcomes {
+    /// All items.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.written + self.present + self.tombstoned + self.rejected
+    }
+
+    fn add(&mut self, other: &Outcomes) {
+        self.written += other.written;
+        self.present += other.present;
+        self.tombstoned += other.tombstoned;
+        self.rejected += other.rejected;
+    }
+}
+
+/// Counts of a span, or of any sum of spans. What the ledger stores.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Items read.
+    pub read: u64,
+    /// Items that no table takes and that the mapping says to skip.
+    pub skipped: u64,
+    /// Items rejected before a table was chosen.
+    pub rejected: u64,
+    /// Bytes of source lines, inflated.
+    pub bytes: u64,
+    /// By target table, in the mapping's order.
+    pub tables: Vec<Outcomes>,
+}
+
+impl Counts {
+    /// All zero, for `tables` target tables.
+    #[must_use]
+    pub fn new(tables: usize) -> Self {
+        Counts { tables: vec![Outcomes::default(); tables], ..Counts::default() }
+    }
+
+    /// Adds another span's counts.
+    pub fn add(&mut self, other: &Counts) {
+        self.read += other.read;
+        self.skipped += other.skipped;
+        self.rejected += other.rejected;
+        self.bytes += other.bytes;
+        if self.tables.len() < other.tables.len() {
+            self.tables.resize(other.tables.len(), Outcomes::default());
+        }
+        for (mine, others) in self.tables.iter_mut().zip(&other.tables) {
+            mine.add(others);
+        }
+    }
+
+    /// The outcomes of all tables together, with the rejects that no table saw.
+    #[must_use]
+    pub fn outcomes(&self) -> Outcomes {
+        let mut all = Outcomes { rejected: self.rejected, ..Outcomes::default() };
+        for table in &self.tables {
+            all.add(table);
+        }
+        all
+    }
+
+    /// Whether every item read is accounted for.
+    #[must_use]
+    pub fn add_up(&self) -> bool {
+        self.read == self.skipped + self.outcomes().total()
+    }
+}

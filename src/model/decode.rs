@@ -1,0 +1,269 @@
+//! One line of an export to a borrowed [`Item`]: the only door through which item bytes enter the engine.
+//!
+//! The line is copied into a reused scratch buffer (simd-json alters its input, even when it fails), parsed to a
+//! reused tape, and the tape is walked once: every value must be DynamoDB JSON with the limits DynamoDB itself sets
+//! (32 levels, 38 digits, no empty sets, no attribute named twice). What passes cannot fail later; what does not is a
+//! [`DecodeError`], which becomes a reject that quotes the untouched line.
+
+use super::number::Number;
+use super::value::{Item, after};
+use simd_json::{Buffers, Node, StaticNode, Tape};
+
+/// DynamoDB's own limit on nesting [developer guide, ServiceQuotas].
+pub const MAX_DEPTH: usize = 32;
+
+/// Why a line is not an item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The line is not JSON, or not UTF-8.
+    #[error("the line is not valid JSON")]
+    Json,
+    /// JSON, but not `{"Item":{…}}`.
+    #[error("the line has no Item")]
+    NoItem,
+    /// A value is not one type tag with the payload this type has.
+    #[error("a value is not DynamoDB JSON")]
+    NotDynamoDbJson,
+    /// A number is not one DynamoDB can hold.
+    #[error("a number is not one that DynamoDB can hold")]
+    Number,
+    /// A binary is not base64.
+    #[error("a binary value is not base64")]
+    Base64,
+    /// A set without members.
+    #[error("a set is empty")]
+    EmptySet,
+    /// Deeper than [`MAX_DEPTH`].
+    #[error("the item is nested deeper than 32 levels")]
+    TooDeep,
+    /// Two attributes of one map have the same name.
+    #[error("an attribute is named twice")]
+    NamedTwice,
+}
+
+/// Reused buffers of one worker.
+pub struct Decoder {
+    scratch: Vec<u8>,
+    buffers: Buffers,
+    tape: Option<Tape<'static>>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder { scratch: Vec::new(), buffers: Buffers::new(4096), tape: Some(Tape(Vec::new())) }
+    }
+}
+
+impl Decoder {
+    /// Decodes one `{"Item":{…}}` line and hands the item to `use_item`. The line itself is not changed.
+    ///
+    /// # Errors
+    /// Says why the line is not an item; see [`DecodeError`].
+    #[inline]
+    pub fn decode<T>(&mut self, line: &[u8], use_item: impl FnOnce(Item<'_>) -> T) -> Result<T, DecodeError> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(line);
+        let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
+        let result = simd_json::fill_tape(&mut self.scratch, &mut self.buffers, &mut tape)
+            .map_err(|_| DecodeError::Json)
+            .and_then(|()| item(&tape.0))
+            .map(use_item);
+        self.tape = Some(tape.reset());
+        result
+    }
+}
+
+/// Finds and validates the item of a parsed line.
+fn item<'a>(nodes: &'a [Node<'a>]) -> Result<Item<'a>, DecodeError> {
+    let (Some(Node::Object { len: 1, .. }), Some(Node::String("Item"))) = (nodes.first(), nodes.get(1)) else {
+        return Err(DecodeError::NoItem);
+    };
+    let Some(Node::Object { .. }) = nodes.get(2) else { return Err(DecodeError::NoItem) };
+    check_map(nodes, 2, 0)?;
+    Ok(Item::new(nodes, 2))
+}
+
+/// Checks the map at `at`: names are unique, values are valid. Returns the index after it.
+fn check_map(nodes: &[Node<'_>], at: usize, depth: usize) -> Result<usize, DecodeError> {
+    let Some(Node::Object { len, .. }) = nodes.get(at) else { return Err(DecodeError::NotDynamoDbJson) };
+    let mut seen = NameFilter::default();
+    let mut next = at + 1;
+    for _ in 0..*len {
+        let Some(Node::String(name)) = nodes.get(next) else { return Err(DecodeError::NotDynamoDbJson) };
+        seen.add(name);
+        next = check_value(nodes, next + 1, depth)?;
+    }
+    if seen.maybe_twice && named_twice(nodes, at, *len) {
+        return Err(DecodeError::NamedTwice);
+    }
+    Ok(next)
+}
+
+/// Checks the `{"TAG":payload}` at `at`. Returns the index after it.
+#[inline]
+fn check_value(nodes: &[Node<'_>], at: usize, depth: usize) -> Result<usize, DecodeError> {
+    let [Node::Object { len: 1, .. }, Node::String(tag), payload, ..] = nodes.get(at..).unwrap_or_default() else {
+        return Err(DecodeError::NotDynamoDbJson);
+    };
+    let inside = at + 2;
+    match (*tag, payload) {
+        ("S", Node::String(_)) => Ok(inside + 1),
+        ("N", Node::String(text)) => check_number(text).map(|()| inside + 1),
+        ("B", Node::String(text)) => check_base64(text).map(|()| inside + 1),
+        ("BOOL", Node::Static(StaticNode::Bool(_))) => Ok(inside + 1),
+        ("NULL", Node::Static(StaticNode::Bool(true))) => Ok(inside + 1),
+        ("M", Node::Object { .. }) => check_map(nodes, inside, deeper(depth)?),
+        ("L", Node::Array { len, .. }) => {
+            let depth = deeper(depth)?;
+            let mut next = inside + 1;
+            for _ in 0..*len {
+                next = check_value(nodes, next, depth)?;
+            }
+            Ok(next)
+        }
+        ("SS", Node::Array { len, .. }) => check_set(nodes, inside, *len, |_| Ok(())),
+        ("NS", Node::Array { len, .. }) => check_set(nodes, inside, *len, check_number),
+        ("BS", Node::Array { len, .. }) => check_set(nodes, inside, *len, check_base64),
+        _ => Err(DecodeError::NotDynamoDbJson),
+    }
+}
+
+fn deeper(depth: usize) -> Result<usize, DecodeError> {
+    if depth >= MAX_DEPTH { Err(DecodeError::TooDeep) } else { Ok(depth + 1) }
+}
+
+fn check_set(
+    nodes: &[Node<'_>],
+    at: usize,
+    len: usize,
+    check: impl Fn(&str) -> Result<(), DecodeError>,
+) -> Result<usize, DecodeError> {
+    if len == 0 {
+        return Err(DecodeError::EmptySet);
+    }
+    for node in nodes.get(at + 1..at + 1 + len).unwrap_or_default() {
+        let Node::String(member) = node else { return Err(DecodeError::NotDynamoDbJson) };
+        check(member)?;
+    }
+    Ok(after(nodes, at))
+}
+
+fn check_number(text: &str) -> Result<(), DecodeError> {
+    Number::parse(text).map(|_| ()).map_err(|_| DecodeError::Number)
+}
+
+/// Standard alphabet, padded, unused bits zero: the only spelling that decodes and encodes back to itself.
+fn check_base64(text: &str) -> Result<(), DecodeError> {
+    let bytes = text.as_bytes();
+    if !bytes.len().is_multiple_of(4) {
+        return Err(DecodeError::Base64);
+    }
+    let padding = bytes.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
+    let (digits, _) = bytes.split_at(bytes.len() - padding);
+    let mut last = 0;
+    for byte in digits {
+        last = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return Err(DecodeError::Base64),
+        };
+    }
+    let unused = match padding {
+        0 => 0,
+        1 => last & 0b11,
+        _ => last & 0b1111,
+    };
+    if unused == 0 { Ok(()) } else { Err(DecodeError::Base64) }
+}
+
+/// A 256-bit filter over names: says "maybe twice" rarely, and never misses a pair. The exact check is dearer.
+#[derive(Default)]
+struct NameFilter {
+    bits: [u64; 4],
+    maybe_twice: bool,
+}
+
+impl NameFilter {
+    #[inline]
+    fn add(&mut self, name: &str) {
+        let mut hash = name.len() as u64;
+        for byte in name.as_bytes() {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        hash ^= hash >> 32;
+        let word = &mut self.bits[(hash >> 6 & 3) as usize];
+        let bit = 1 << (hash & 63);
+        self.maybe_twice |= *word & bit != 0;
+        *word |= bit;
+    }
+}
+
+fn named_twice(nodes: &[Node<'_>], at: usize, len: usize) -> bool {
+    let mut names = Vec::with_capacity(len);
+    let mut next = at + 1;
+    for _ in 0..len {
+        let Some(Node::String(name)) = nodes.get(next) else { return false };
+        names.push(*name);
+        next = after(nodes, next + 1);
+    }
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::Value;
+    use super::*;
+
+    fn error(line: &str) -> DecodeError {
+        Decoder::default().decode(line.as_bytes(), |_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn every_type_is_reached_in_order() {
+        let line = br#"{"Item":{"s":{"S":"a\"b"},"n":{"N":"1.5"},"b":{"B":"AQI="},"t":{"BOOL":true},"z":{"NULL":true},"m":{"M":{"x":{"L":[{"N":"1"},{"SS":["p","q"]}]}}},"l":{"L":[]},"ns":{"NS":["1","2"]},"bs":{"BS":["AQ=="]},"e":{"M":{}}}}"#;
+        let mut decoder = Decoder::default();
+        for _ in 0..2 {
+            let tags = decoder
+                .decode(line, |item| {
+                    let Some(Value::M(map)) = item.get("m") else { panic!("no map") };
+                    let Some(Value::L(list)) = map.get("x") else { panic!("no list") };
+                    let inner: Vec<_> = list.iter().map(|value| value.tag()).collect();
+                    assert_eq!(inner, ["N", "SS"]);
+                    assert!(matches!(item.get("s"), Some(Value::S("a\"b"))));
+                    item.attributes().iter().map(|(_, value)| value.tag()).collect::<Vec<_>>()
+                })
+                .unwrap();
+            assert_eq!(tags, ["S", "N", "B", "BOOL", "NULL", "M", "L", "NS", "BS", "M"]);
+        }
+    }
+
+    #[test]
+    fn what_dynamodb_cannot_hold_is_refused_with_its_reason() {
+        assert_eq!(error(r#"{"Item":{"a":{"S":"x"}}"#), DecodeError::Json);
+        assert_eq!(error(r#"{"Item":{"a":{"S":"\ud800"}}}"#), DecodeError::Json);
+        assert_eq!(error(r#"{"Keys":{"a":{"S":"x"}}}"#), DecodeError::NoItem);
+        assert_eq!(error(r#"{"Item":{"a":{"S":"x"}},"More":1}"#), DecodeError::NoItem);
+        assert_eq!(error(r#"{"Item":{"a":{"S":1}}}"#), DecodeError::NotDynamoDbJson);
+        assert_eq!(error(r#"{"Item":{"a":{"NULL":false}}}"#), DecodeError::NotDynamoDbJson);
+        assert_eq!(error(r#"{"Item":{"a":{"S":"x","N":"1"}}}"#), DecodeError::NotDynamoDbJson);
+        assert_eq!(error(r#"{"Item":{"a":{"SS":[]}}}"#), DecodeError::EmptySet);
+        assert_eq!(error(r#"{"Item":{"a":{"N":"1e999"}}}"#), DecodeError::Number);
+        assert_eq!(error(r#"{"Item":{"a":{"B":"AQI"}}}"#), DecodeError::Base64);
+        assert_eq!(error(r#"{"Item":{"a":{"B":"AR=="}}}"#), DecodeError::Base64);
+        assert_eq!(error(r#"{"Item":{"a":{"S":"1"},"a":{"S":"2"}}}"#), DecodeError::NamedTwice);
+        assert_eq!(error(r#"{"Item":{"m":{"M":{"a":{"S":"1"},"a":{"S":"2"}}}}}"#), DecodeError::NamedTwice);
+    }
+
+    #[test]
+    fn nesting_ends_at_dynamodbs_limit() {
+        let nested = |levels: usize| {
+            format!("{{\"Item\":{{\"a\":{}{{\"NULL\":true}}{}}}}}", "{\"L\":[".repeat(levels), "]}".repeat(levels))
+        };
+        assert!(Decoder::default().decode(nested(MAX_DEPTH).as_bytes(), |_| ()).is_ok());
+        assert_eq!(error(&nested(MAX_DEPTH + 1)), DecodeError::TooDeep);
+    }
+}

@@ -1,0 +1,137 @@
+//! Values written back as JSON: DynamoDB JSON, as read or in canonical order. Numbers stay inside strings.
+
+use super::number::Number;
+use super::value::{Item, Map, Strings, Value};
+
+/// The whole item as one DynamoDB JSON object, attributes in the order of the line.
+pub fn write_item(item: Item<'_>, out: &mut Vec<u8>) {
+    write_map(item.attributes(), out);
+}
+
+/// A map of attributes as DynamoDB JSON: `{"name":{"S":"…"},…}`.
+pub fn write_map(map: Map<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, (name, value)) in map.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(name, out);
+        out.push(b':');
+        write_value(value, out);
+    }
+    out.push(b'}');
+}
+
+/// One value as DynamoDB JSON: `{"N":"1"}`.
+pub fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"");
+    out.extend_from_slice(value.tag().as_bytes());
+    out.extend_from_slice(b"\":");
+    match value {
+        Value::S(text) | Value::N(text) | Value::B(text) => write_string(text, out),
+        Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Value::Null => out.extend_from_slice(b"true"),
+        Value::M(map) => write_map(map, out),
+        Value::L(list) => write_array(list.iter(), out, write_value),
+        Value::Ss(members) | Value::Ns(members) | Value::Bs(members) => {
+            write_array(members.iter(), out, write_string);
+        }
+    }
+    out.push(b'}');
+}
+
+/// Elements between brackets, each written by `write`.
+pub fn write_array<T>(elements: impl Iterator<Item = T>, out: &mut Vec<u8>, write: impl Fn(T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (index, element) in elements.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(element, out);
+    }
+    out.push(b']');
+}
+
+/// The members of a set in canonical order: texts by bytes, binaries by their base64 text.
+#[must_use]
+pub fn sorted<'a>(members: Strings<'a>) -> Vec<&'a str> {
+    let mut sorted: Vec<&str> = members.iter().collect();
+    sorted.sort_unstable();
+    sorted
+}
+
+/// The members of a number set as plain decimal text, in numeric order.
+#[must_use]
+pub fn sorted_numbers(members: Strings<'_>) -> Vec<String> {
+    let mut sorted: Vec<(Vec<u8>, String)> = members
+        .iter()
+        .filter_map(|text| Number::parse(text).ok())
+        .map(|number| {
+            let (mut key, mut plain) = (Vec::new(), Vec::new());
+            number.write_key(&mut key);
+            number.write_plain(&mut plain);
+            (key, String::from_utf8_lossy(&plain).into_owned())
+        })
+        .collect();
+    sorted.sort_unstable();
+    sorted.into_iter().map(|(_, plain)| plain).collect()
+}
+
+/// A JSON string with its quotes. Only what JSON demands is escaped.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut clean = 0;
+    for (index, byte) in bytes.iter().enumerate() {
+        let short: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0..=0x1f => b"",
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[clean..index]);
+        if short.is_empty() {
+            out.extend_from_slice(b"\\u00");
+            out.push(HEX[usize::from(byte >> 4)]);
+            out.push(HEX[usize::from(byte & 15)]);
+        } else {
+            out.extend_from_slice(short);
+        }
+        clean = index + 1;
+    }
+    out.extend_from_slice(&bytes[clean..]);
+    out.push(b'"');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode::Decoder;
+    use super::*;
+
+    #[test]
+    fn an_item_is_written_as_it_was_read() {
+        let item = r#"{"a":{"S":"q\"\\\n\u0001\u0000é😀"},"n":{"N":"1.50"},"m":{"M":{"l":{"L":[{"NULL":true},{"BOOL":false}]}}},"s":{"NS":["2","1"]},"b":{"B":""}}"#;
+        let line = format!("{{\"Item\":{item}}}");
+        let mut out = Vec::new();
+        Decoder::default().decode(line.as_bytes(), |item| write_item(item, &mut out)).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), item);
+    }
+
+    #[test]
+    fn sets_have_one_canonical_order() {
+        let line = br#"{"Item":{"n":{"NS":["10","-1","9","1e0"]},"s":{"SS":["b","a"]}}}"#;
+        Decoder::default()
+            .decode(line, |item| {
+                let Some(Value::Ns(numbers)) = item.get("n") else { panic!("no set") };
+                assert_eq!(sorted_numbers(numbers), ["-1", "1", "9", "10"]);
+                let Some(Value::Ss(texts)) = item.get("s") else { panic!("no set") };
+                assert_eq!(sorted(texts), ["a", "b"]);
+            })
+            .unwrap();
+    }
+}

@@ -1,0 +1,203 @@
+//! The rows that one page gives for one target table: cells in a flat arena, no allocation per row or per cell.
+//!
+//! The mapping appends rows; a sink sorts them by key and binds or prints them. Cells are already what the column
+//! takes: checked for range, length and scale. A sink never converts and never sees an item.
+
+use std::cmp::Ordering;
+
+/// One value of a row, as the target column takes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CellRef<'a> {
+    /// NULL.
+    Null,
+    /// An integer, also for booleans (0, 1).
+    Int(i64),
+    /// A double: only for columns that ask for one by name.
+    Double(f64),
+    /// Text: strings, decimals (plain digits), dates, JSON. Valid UTF-8.
+    Text(&'a [u8]),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    Null,
+    Int(i64),
+    Double(f64),
+    Text { start: u32, end: u32 },
+    Bytes { start: u32, end: u32 },
+}
+
+/// Rows of one table. Each row remembers the position of its item in the unit.
+#[derive(Debug, Default)]
+pub struct Rows {
+    columns: usize,
+    cells: Vec<Cell>,
+    bytes: Vec<u8>,
+    positions: Vec<u64>,
+}
+
+impl Rows {
+    /// Room for rows of `columns` cells.
+    #[must_use]
+    pub fn new(columns: usize) -> Self {
+        Rows { columns, ..Rows::default() }
+    }
+
+    /// How many whole rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Cells in a row.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Bytes of memory the rows hold.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.cells.capacity() * size_of::<Cell>() + self.positions.capacity() * size_of::<u64>()
+    }
+
+    /// Appends a NULL to the row that is being built.
+    pub fn null(&mut self) {
+        self.cells.push(Cell::Null);
+    }
+
+    /// Appends an integer.
+    pub fn int(&mut self, value: i64) {
+        self.cells.push(Cell::Int(value));
+    }
+
+    /// Appends a double.
+    pub fn double(&mut self, value: f64) {
+        self.cells.push(Cell::Double(value));
+    }
+
+    /// Appends text that `write` puts into the arena; it must append only, and write valid UTF-8.
+    /// When `write` fails nothing is appended.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn text<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let (start, end) = self.append(write)?;
+        self.cells.push(Cell::Text { start, end });
+        Ok(())
+    }
+
+    /// Appends bytes that `write` puts into the arena; it must append only. When it fails nothing is appended.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn binary<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let (start, end) = self.append(write)?;
+        self.cells.push(Cell::Bytes { start, end });
+        Ok(())
+    }
+
+    fn append<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(u32, u32), E> {
+        let start = self.bytes.len();
+        if let Err(error) = write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        Ok((offset(start), offset(self.bytes.len())))
+    }
+
+    /// Ends the row that is being built; it belongs to the item at `position` of the unit.
+    pub fn end_row(&mut self, position: u64) {
+        debug_assert_eq!(self.cells.len(), self.columns * (self.positions.len() + 1), "a row has a cell per column");
+        self.positions.push(position);
+    }
+
+    /// Forgets the cells of the row that is being built: its item was rejected.
+    pub fn abandon_row(&mut self) {
+        self.cells.truncate(self.columns * self.positions.len());
+    }
+
+    /// The position in the unit of the item that gave this row.
+    #[must_use]
+    pub fn position(&self, row: usize) -> u64 {
+        self.positions[row]
+    }
+
+    /// One cell.
+    #[must_use]
+    #[inline]
+    pub fn cell(&self, row: usize, column: usize) -> CellRef<'_> {
+        self.view(self.cells[row * self.columns + column])
+    }
+
+    /// The cells of a row, in column order.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = CellRef<'_>> {
+        self.cells[row * self.columns..(row + 1) * self.columns].iter().map(|cell| self.view(*cell))
+    }
+
+    #[inline]
+    fn view(&self, cell: Cell) -> CellRef<'_> {
+        match cell {
+            Cell::Null => CellRef::Null,
+            Cell::Int(value) => CellRef::Int(value),
+            Cell::Double(value) => CellRef::Double(value),
+            Cell::Text { start, end } => CellRef::Text(&self.bytes[start as usize..end as usize]),
+            Cell::Bytes { start, end } => CellRef::Bytes(&self.bytes[start as usize..end as usize]),
+        }
+    }
+
+    /// Bytes that the row's values take, without any wire's framing.
+    #[must_use]
+    pub fn row_bytes(&self, row: usize) -> usize {
+        self.row(row)
+            .map(|cell| match cell {
+                CellRef::Null => 0,
+                CellRef::Int(_) | CellRef::Double(_) => 8,
+                CellRef::Text(bytes) | CellRef::Bytes(bytes) => bytes.len(),
+            })
+            .sum()
+    }
+
+    /// Orders two rows by the columns `key`, as bytes and integers: the order in which the table stores them.
+    #[must_use]
+    pub fn compare(&self, left: usize, right: usize, key: &[usize]) -> Ordering {
+        key.iter()
+            .map(|column| compare_cells(self.cell(left, *column), self.cell(right, *column)))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    }
+}
+
+fn compare_cells(left: CellRef<'_>, right: CellRef<'_>) -> Ordering {
+    match (left, right) {
+        (CellRef::Null, CellRef::Null) => Ordering::Equal,
+        (CellRef::Null, _) => Ordering::Less,
+        (_, CellRef::Null) => Ordering::Greater,
+        (CellRef::Int(a), CellRef::Int(b)) => a.cmp(&b),
+        (CellRef::Double(a), CellRef::Double(b)) => a.total_cmp(&b),
+        (CellRef::Text(a) | CellRef::Bytes(a), CellRef::Text(b) | CellRef::Bytes(b)) => a.cmp(b),
+        (left, right) => rank(left).cmp(&rank(right)),
+    }
+}
+
+fn rank(cell: CellRef<'_>) -> u8 {
+    match cell {
+        CellRef::Null => 0,
+        CellRef::Int(_) => 1,
+        CellRef::Double(_) => 2,
+        CellRef::Text(_) | CellRef::Bytes(_) => 3,
+    }
+}
+
+/// A page is about 1 MB and an item at most a few, so an arena never nears 4 GiB; if it did, stopping beats wrapping.
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or_else(|_| panic!("the rows of one page exceed 4 GiB"))
+}
