@@ -34,7 +34,7 @@ pub struct Error {
 }
 
 /// The engine's result.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error of `kind`, said in one line.

@@ -1,6 +1,25 @@
 //! Transvase backfills one DynamoDB table into MySQL, MariaDB or SQLite, resumably, with nothing lost.
+//!
+//! The ten-minute tour, in the order in which data meets the rooms:
+//!
+//! 1. [`source`]: units (the data files of an export) and their pages, proved before they are handed out;
+//! 2. [`pipeline`]: readers, the shuffled queue, the workers, the lanes that carry a page to its commit;
+//! 3. [`model`]: the nouns, and [`mapping`]: item to row, pure;
+//! 4. [`sink`]: one page, one transaction: fence, rows, rejects, ledger;
+//! 5. [`checkpoint`]: what is durable and who may add to it;
+//! 6. [`driver`]: the wires below; [`limit`]: how often again;
+//! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 
+pub mod backfill;
+pub mod checkpoint;
+pub mod cli;
+pub mod driver;
 pub mod error;
+pub mod limit;
 pub mod mapping;
 pub mod model;
+pub mod monitor;
+pub mod pipeline;
+pub mod report;
+pub mod sink;
 pub mod source;

@@ -1,2 +1,35 @@
 //! The `transvase` command: parse, run, print, exit code.
-fn main() {}
+
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
+use transvase::cli::{Cli, Command, ExitCode, log, output, run};
+
+fn main() -> std::process::ExitCode {
+    let matches = Cli::command().get_matches();
+    let typed = matches
+        .subcommand()
+        .is_some_and(|(_, verb)| verb.value_source("to") == Some(ValueSource::CommandLine));
+    let code = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => start(&cli, typed),
+        Err(error) => error.exit(),
+    };
+    std::process::ExitCode::from(code as u8)
+}
+
+fn start(cli: &Cli, typed: bool) -> ExitCode {
+    let ended = log::start(&cli.log, cli.log_format).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            transvase::error::Error::internal("the runtime cannot be started").because(error)
+        })?;
+        runtime.block_on(async {
+            match &cli.command {
+                Command::Backfill(args) => run::backfill(args, typed).await,
+                Command::Schema(args) => run::schema(args, typed).await,
+            }
+        })
+    });
+    ended.unwrap_or_else(|error| {
+        output::complain(&error);
+        output::code_of(&error)
+    })
+}

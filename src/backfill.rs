@@ -1,0 +1,341 @@
+//! The verb: everything an export holds becomes durable in the target, once, and is accounted for.
+//!
+//! Order of things: look at the target and refuse what would lose data; find or begin the run; let the pages flow;
+//! look at the target again; mark the run complete; write the rejects; report. Nothing of the report comes from
+//! memory: a run that was killed at any point is reported the same by whoever finishes it.
+
+use crate::checkpoint::owner::Owner;
+use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
+use crate::driver::pool::Pool;
+use crate::driver::session::Session;
+use crate::driver::target::Target;
+use crate::error::{Error, Result};
+use crate::mapping::{Dialect, Mapping};
+use crate::model::counts::Counts;
+use crate::monitor::{Event, Monitor};
+use crate::pipeline::work::Work;
+use crate::pipeline::{self, Ended, Flow};
+use crate::report::{Report, Status};
+use crate::sink::OnConflict;
+use crate::sink::inspect::{self, Inspected};
+use crate::sink::sql::{SqlSink, SqlSinkOptions};
+use crate::source::Source;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Sessions beside the writers' own: claims, folds and heartbeats must not wait behind data.
+const CONTROL_SESSIONS: usize = 2;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run's name; by default the DynamoDB table's.
+    pub run: Option<String>,
+    /// Forget an earlier run of this name.
+    pub restart: bool,
+    /// What to do about rows that are there.
+    pub on_conflict: OnConflict,
+    /// The application writes to the target tables too.
+    pub live_target: bool,
+    /// Create missing tables.
+    pub create_tables: bool,
+    /// Where rejects go.
+    pub rejects: Option<PathBuf>,
+    /// How wide; its seed and page size are the defaults of a new run.
+    pub pipeline: pipeline::Options,
+}
+
+/// A run that is ready to flow.
+pub struct Backfill {
+    source: Arc<dyn Source>,
+    mapping: Arc<Mapping>,
+    pool: Arc<Pool>,
+    checkpoint: Checkpoint,
+    settings: Settings,
+    state: RunState,
+    before: Counts,
+    dialect: Dialect,
+    max_packet: usize,
+    server: String,
+    options: Options,
+}
+
+impl Backfill {
+    /// Looks at the target, refuses what would lose data, and finds or begins the run. Writes control tables, and
+    /// target tables that are to be created; no rows.
+    ///
+    /// # Errors
+    /// `Config` for a target that cannot take the rows; `Refused` when the run belongs to another source, mapping or
+    /// target.
+    pub async fn prepare(
+        source: Arc<dyn Source>,
+        mapping: Arc<Mapping>,
+        target: Target,
+        options: Options,
+    ) -> Result<Self> {
+        // null: keeps its ledger in memory, so that its counts add up by the same rules.
+        let control = if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
+        let pool = Arc::new(Pool::new(control, options.pipeline.writers + CONTROL_SESSIONS));
+        let mut loan = pool.take().await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))?;
+        let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
+        let server = inspect::server_version(&mut loan.session).await?;
+        pool.give_back(loan);
+        let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
+        let checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
+        if options.restart {
+            checkpoint.forget().await?;
+        }
+        let mut backfill = Backfill {
+            settings: derived(&source, &mapping, &options),
+            state: RunState::New,
+            before: Counts::default(),
+            source,
+            mapping,
+            pool,
+            checkpoint,
+            dialect,
+            max_packet,
+            server,
+            options,
+        };
+        backfill.bind(matches!(target, Target::Null)).await?;
+        Ok(backfill)
+    }
+
+    /// Finds the stored run and checks that it is this one, or stores a new one.
+    async fn bind(&mut self, is_null: bool) -> Result<()> {
+        let stored = self.checkpoint.load().await?;
+        let create = self.options.create_tables && stored.is_none();
+        self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
+        let (settings, state) = match stored {
+            Some(stored) => stored,
+            None => {
+                let units = &self.source.description().units;
+                let mut places: Vec<u32> = units.iter().map(|unit| unit.id).collect();
+                places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
+                self.checkpoint.create(&self.settings, units, &places).await?;
+                let (settings, state) = self.checkpoint.load().await?.unwrap_or((self.settings.clone(), RunState::New));
+                (settings, if state == RunState::Resumed { RunState::New } else { state })
+            }
+        };
+        self.before = self.checkpoint.totals().await?;
+        self.check_same(&settings)?;
+        self.settings = settings;
+        self.state = state;
+        Ok(())
+    }
+
+    fn check_same(&self, stored: &Settings) -> Result<()> {
+        let run = self.checkpoint.run();
+        let refuse = |what: &str| {
+            Err(Error::refused(format!(
+                "run {run} was begun with {what}; --restart forgets it and begins anew, --run NAME keeps it and starts another"
+            )))
+        };
+        let derived = &self.settings;
+        if stored.source != derived.source {
+            return refuse("another export");
+        }
+        if stored.mapping != derived.mapping {
+            return refuse("another key or mapping");
+        }
+        if stored.on_conflict != derived.on_conflict || stored.live_target != derived.live_target {
+            return refuse("another --on-conflict or --live-target");
+        }
+        for (index, (then, now)) in stored.tables.iter().zip(&derived.tables).enumerate() {
+            let written = self.before.tables.get(index).is_some_and(|outcomes| outcomes.written > 0);
+            if then.name != now.name || then.identity != now.identity || (written && now.empty_at_start) {
+                return refuse(&format!("a table {} that was altered, truncated or recreated since", then.name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn inspect(&self, create: bool) -> Result<Vec<TargetTable>> {
+        let mut loan = self.pool.take().await.map_err(|fault| fault.into_error("connecting to the target"))?;
+        let Inspected { tables, warnings } = inspect::inspect(&mut loan.session, self.mapping.tables(), create).await?;
+        self.pool.give_back(loan);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(tables)
+    }
+
+    /// Items that are durable already, and items in all.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.before.read, self.source.description().items)
+    }
+
+    /// The shuffle's seed: a resumed run keeps its first one.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.settings.seed
+    }
+
+    /// How far the run was when it was found.
+    #[must_use]
+    pub fn state(&self) -> RunState {
+        self.state
+    }
+
+    /// Lets the pages flow until all is durable, a stop is requested, or something fails for good. The report tells
+    /// which; its process figures are the caller's to fill in.
+    ///
+    /// # Errors
+    /// When nothing can be said of the run any more: the database is gone.
+    pub async fn run(self, stop: CancellationToken, monitor: Arc<dyn Monitor>) -> Result<(Report, Option<Error>)> {
+        if self.state == RunState::Complete {
+            return Ok((self.report(Status::AlreadyComplete).await?, None));
+        }
+        let ended = self.flow(stop, &monitor).await;
+        let (status, failures, error) = match ended {
+            Ok(Ended::Drained) => match self.finish(&monitor).await {
+                Ok(()) => (Status::Complete, Vec::new(), None),
+                Err(error) => (Status::Failed, vec![error.chain()], Some(error)),
+            },
+            Ok(Ended::Stopped) => (Status::Interrupted, Vec::new(), None),
+            Ok(Ended::UnitsFailed(units)) => (Status::UnitsFailed, units, None),
+            Err(error) => (Status::Failed, vec![error.chain()], Some(error)),
+        };
+        let report = match self.report(status).await {
+            Ok(mut report) => {
+                report.failures = failures;
+                report
+            }
+            Err(_) if error.is_some() => return Err(error.unwrap_or_else(|| Error::internal("no error"))),
+            Err(gone) => return Err(gone),
+        };
+        Ok((report, error))
+    }
+
+    async fn flow(&self, stop: CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let tables = &self.settings.tables;
+        let options = SqlSinkOptions {
+            run: self.checkpoint.run().to_owned(),
+            on_conflict: self.options.on_conflict,
+            guarded: tables.iter().map(|table| table.empty_at_start && !self.settings.live_target).collect(),
+            write_rows: !tables.is_empty(),
+        };
+        let sink = SqlSink::new(
+            Arc::clone(&self.pool),
+            self.mapping.tables(),
+            self.dialect,
+            self.max_packet,
+            options,
+            Arc::clone(monitor),
+        );
+        let checkpoint = Checkpoint::open(Arc::clone(&self.pool), self.checkpoint.run()).await?;
+        let units = self.source.description().units.clone();
+        let pool = Arc::clone(&self.pool);
+        let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor));
+        let mut options = self.options.pipeline.clone();
+        (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
+        let flow = Flow::new(Arc::clone(&self.source), &self.mapping, Arc::new(sink), work, options, stop)?;
+        pipeline::run(flow).await
+    }
+
+    /// All units are done: proves that everything is accounted for and that the target is still the one it was.
+    async fn finish(&self, monitor: &Arc<dyn Monitor>) -> Result<()> {
+        let totals = self.checkpoint.totals().await?;
+        let items = self.source.description().items;
+        if totals.read != items || !totals.add_up() {
+            return Err(Error::internal(format!(
+                "run {}: {} items are accounted for, the source declares {items}; the run is not complete",
+                self.checkpoint.run(),
+                totals.read
+            )));
+        }
+        if !self.settings.tables.is_empty() {
+            let now = self.inspect(false).await?;
+            let changed = self.settings.tables.iter().zip(&now).zip(totals.tables.iter()).find(|((then, now), counts)| {
+                then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
+            });
+            if let Some(((then, _), _)) = changed {
+                return Err(Error::refused(format!(
+                    "table {} was altered, truncated or recreated while the run was going on; it is not complete: \
+                     begin anew with --restart",
+                    then.name
+                )));
+            }
+        }
+        self.checkpoint.complete().await?;
+        monitor.event(&Event::RunComplete);
+        Ok(())
+    }
+
+    async fn report(&self, status: Status) -> Result<Report> {
+        let totals = self.checkpoint.totals().await?;
+        let description = self.source.description();
+        let names: Vec<String> = self.mapping.tables().iter().map(|table| table.name.clone()).collect();
+        let rejected = totals.outcomes().rejected;
+        let rejects_file = if rejected > 0 { Some(self.export_rejects().await?) } else { None };
+        let status = if status == Status::Complete && rejected > 0 { Status::CompleteWithRejects } else { status };
+        let mut report = Report {
+            status,
+            run: self.checkpoint.run().to_owned(),
+            source: description.identity.clone(),
+            target: self.pool.target().to_string(),
+            table: description.table.clone(),
+            items: description.items,
+            read: 0,
+            bytes: 0,
+            outcomes: totals.outcomes(),
+            skipped: 0,
+            tables: Vec::new(),
+            failures: Vec::new(),
+            rejects_file,
+            seed: self.settings.seed,
+            process: crate::report::ProcessReport::default(),
+            version: env!("CARGO_PKG_VERSION"),
+            server: self.server.clone(),
+        };
+        report.set_counts(&totals, &names);
+        Ok(report)
+    }
+
+    async fn export_rejects(&self) -> Result<String> {
+        let default = || Path::new(&format!("{}.rejects.jsonl", self.checkpoint.run())).to_path_buf();
+        let path = self.options.rejects.clone().unwrap_or_else(default);
+        let units = &self.source.description().units;
+        let names = |unit: u32| units.get(unit as usize).map(|unit| unit.name.as_str()).unwrap_or_default();
+        pipeline::reject::export(&self.checkpoint, &path, &names).await?;
+        Ok(path.display().to_string())
+    }
+}
+
+/// The fingerprint and the defaults of a new run.
+fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Settings {
+    Settings {
+        source: source.description().identity.clone(),
+        mapping: mapping.identity(),
+        on_conflict: options.on_conflict.name().to_owned(),
+        live_target: options.live_target,
+        tables: Vec::new(),
+        seed: options.pipeline.seed,
+        page_bytes: options.pipeline.page_bytes,
+        items: source.description().items,
+    }
+}
+
+/// A DynamoDB table's name may be longer than a run's; the end tells more than the beginning.
+fn run_name(table: &str) -> String {
+    let skip = table.chars().count().saturating_sub(crate::checkpoint::schema::MAX_NAME);
+    table.chars().skip(skip).collect()
+}
+
+/// Asks a target for its dialect, for the `schema` verb.
+///
+/// # Errors
+/// Of connecting.
+pub async fn dialect_of(target: &Target) -> Result<Dialect> {
+    match target {
+        Target::Null => Ok(Dialect::MySql),
+        Target::Sqlite(_) => Ok(Dialect::Sqlite),
+        Target::MySql(_) => Ok(Session::open(target).await?.dialect()),
+    }
+}

@@ -1,0 +1,13 @@
+//! What is durable, and who may add to it: runs, units, claims, the ledger of spans.
+//!
+//! All of it lives in control tables beside the data (prefix `_transvase_`), so that a data transaction can prove its
+//! claim and record its span in one commit with its rows. Everything said of a run (positions, counts, the report)
+//! derives from these tables, never from what this process remembers having done.
+
+pub mod audit;
+pub mod ledger;
+pub mod owner;
+pub mod run;
+pub mod schema;
+pub mod tracker;
+pub mod units;

@@ -1,0 +1,253 @@
+//! The run: its name, its settings (the fingerprint and every derived default), its state.
+
+use super::schema;
+use crate::driver::fault::{Fault, FaultKind, FaultResult};
+use crate::driver::pool::Pool;
+use crate::driver::session::{BoxFuture, Session, Statement};
+use crate::error::{Error, Result};
+use crate::limit::retry::Backoff;
+use crate::model::rows::CellRef;
+use crate::source::Unit;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Units inserted by one statement.
+const UNITS_PER_INSERT: usize = 500;
+
+/// What a run is bound to. Stored when it begins; a resume must match the first part and reuses the second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The source's identity.
+    pub source: String,
+    /// The compiled mapping's identity.
+    pub mapping: String,
+    /// What to do about rows that are there.
+    pub on_conflict: String,
+    /// Whether the application writes to the target tables too.
+    pub live_target: bool,
+    /// The target tables as they were when the run began.
+    pub tables: Vec<TargetTable>,
+    /// The shuffle's seed.
+    pub seed: u64,
+    /// Bytes of lines in a page.
+    pub page_bytes: usize,
+    /// Items in the source.
+    pub items: u64,
+}
+
+/// A target table, by what changes when it is recreated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetTable {
+    /// Its name.
+    pub name: String,
+    /// What the server says that differs after a drop, a truncate or an alteration.
+    pub identity: String,
+    /// Whether it held no row when the run began.
+    pub empty_at_start: bool,
+}
+
+/// How far a stored run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// There was none; it begins now.
+    New,
+    /// It was begun before.
+    Resumed,
+    /// It was completed before.
+    Complete,
+}
+
+/// The control tables of one run, reached through the pool that the data goes through.
+pub struct Checkpoint {
+    pub(super) pool: Arc<Pool>,
+    pub(super) run: String,
+}
+
+impl Checkpoint {
+    /// The run called `run`. Creates the control tables where they are missing.
+    ///
+    /// # Errors
+    /// Of connecting, and of creating tables.
+    pub async fn open(pool: Arc<Pool>, run: &str) -> Result<Self> {
+        if run.is_empty() || run.len() > schema::MAX_NAME {
+            return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
+        }
+        let checkpoint = Checkpoint { pool, run: run.to_owned() };
+        checkpoint.retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session))).await?;
+        Ok(checkpoint)
+    }
+
+    /// The run's name.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The stored settings and state; none when there is no such run.
+    ///
+    /// # Errors
+    /// Of the database; `Internal` when the stored settings cannot be read.
+    pub async fn load(&self) -> Result<Option<(Settings, RunState)>> {
+        let rows = self
+            .retrying("reading the run", &self.run, |session, run| {
+                Box::pin(async move {
+                    session.fetch("SELECT state, settings FROM _transvase_runs WHERE run = ?", &[text(run)]).await
+                })
+            })
+            .await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let state = match row[0].text().as_deref() {
+            Some("complete") => RunState::Complete,
+            _ => RunState::Resumed,
+        };
+        let settings = serde_json::from_str(&row[1].text().unwrap_or_default())
+            .map_err(|error| Error::internal(format!("run {}: its settings are not readable", self.run)).because(error))?;
+        Ok(Some((settings, state)))
+    }
+
+    /// Stores a new run with its units; `places` is the shuffled order of `units`. When another process stored it in
+    /// the meantime, that one's stays.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn create(&self, settings: &Settings, units: &[Unit], places: &[u32]) -> Result<()> {
+        let json = serde_json::to_string(settings)
+            .map_err(|error| Error::internal("the settings cannot be written as JSON").because(error))?;
+        let context = (self.run.as_str(), json.as_str(), units, places);
+        self.retrying("storing the run", &context, |session, (run, json, units, places)| {
+            Box::pin(async move {
+                session.begin().await?;
+                match create_once(session, run, json, units, places).await {
+                    Ok(()) => session.commit().await,
+                    Err(fault) if fault.kind == FaultKind::Duplicate => session.rollback().await,
+                    Err(fault) => Err(fault),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Forgets the run: its units, ledger, rejects and claims. A process that still works on it is fenced off.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn forget(&self) -> Result<()> {
+        self.retrying("forgetting the run", &self.run, |session, run| {
+            Box::pin(async move {
+                session.begin().await?;
+                for table in ["fences", "runs", "units", "ledger", "rejects", "leases"] {
+                    let sql = Statement::new(format!("DELETE FROM _transvase_{table} WHERE run = ?"));
+                    session.execute(&sql, [text(run)].into_iter()).await?;
+                }
+                session.commit().await
+            })
+        })
+        .await
+    }
+
+    /// Marks the run complete.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn complete(&self) -> Result<()> {
+        self.retrying("marking the run complete", &self.run, |session, run| {
+            Box::pin(async move {
+                let sql = Statement::new("UPDATE _transvase_runs SET state = 'complete' WHERE run = ?".to_owned());
+                session.execute(&sql, [text(run)].into_iter()).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    /// Runs `operation` on a session until it succeeds or is not worth trying: deadlocks are rolled back and done
+    /// again, lost connections made anew. An operation must be safe to do twice. What it needs comes as `context`
+    /// rather than captured, so that its future may borrow it.
+    ///
+    /// # Errors
+    /// The fault, as the engine's error.
+    pub(super) async fn retrying<C: ?Sized, T>(
+        &self,
+        what: &str,
+        context: &C,
+        operation: impl for<'s> Fn(&'s mut Session, &'s C) -> BoxFuture<'s, FaultResult<T>>,
+    ) -> Result<T> {
+        let (mut contention, mut reconnect) = (Backoff::contention(1), Backoff::reconnect(1));
+        loop {
+            let fault = match self.pool.take().await {
+                Err(fault) => fault,
+                Ok(mut loan) => match operation(&mut loan.session, context).await {
+                    Ok(value) => {
+                        self.pool.give_back(loan);
+                        return Ok(value);
+                    }
+                    Err(fault) => {
+                        if fault.kind != FaultKind::Lost && loan.session.rollback().await.is_ok() {
+                            self.pool.give_back(loan);
+                        }
+                        fault
+                    }
+                },
+            };
+            let wait = match fault.kind {
+                FaultKind::Retry => contention.next(),
+                FaultKind::Lost => {
+                    self.pool.lost();
+                    reconnect.next()
+                }
+                _ => None,
+            };
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(fault.into_error(what)),
+            }
+        }
+    }
+}
+
+async fn create_once(
+    session: &mut Session,
+    run: &str,
+    settings: &str,
+    units: &[Unit],
+    places: &[u32],
+) -> FaultResult<()> {
+    let sql = Statement::new("INSERT INTO _transvase_runs (run, state, settings) VALUES (?, 'open', ?)".to_owned());
+    session.execute(&sql, [text(run), text(settings)].into_iter()).await?;
+    let zero = "{\"read\":0,\"skipped\":0,\"rejected\":0,\"bytes\":0,\"tables\":[]}";
+    let ids: Vec<(usize, &Unit)> = units.iter().enumerate().collect();
+    for chunk in ids.chunks(UNITS_PER_INSERT) {
+        let values = vec!["(?, ?, ?, ?, ?, 'open', 0, ?)"; chunk.len()].join(", ");
+        let sql = Statement::new(format!(
+            "INSERT INTO _transvase_units (run, unit, place, name, items, state, watermark, counts) VALUES {values}"
+        ));
+        let cells = chunk.iter().flat_map(|(index, unit)| {
+            let place = places.get(*index).copied().unwrap_or(unit.id);
+            [text(run), int(unit.id), int(place), text(&unit.name), big(unit.items), text(zero)]
+        });
+        session.execute(&sql, cells).await?;
+        let values = vec!["(?, ?, 0)"; chunk.len()].join(", ");
+        let sql = Statement::new(format!("INSERT INTO _transvase_fences (run, unit, epoch) VALUES {values}"));
+        session.execute(&sql, chunk.iter().flat_map(|(_, unit)| [text(run), int(unit.id)])).await?;
+    }
+    Ok(())
+}
+
+/// A text parameter.
+pub(super) fn text(text: &str) -> CellRef<'_> {
+    CellRef::Text(text.as_bytes())
+}
+
+/// A small integer parameter.
+pub(super) fn int(value: u32) -> CellRef<'static> {
+    CellRef::Int(i64::from(value))
+}
+
+/// A count or position as a parameter. Positions are below 2^63: DynamoDB has no table of that many items.
+pub(super) fn big(value: u64) -> CellRef<'static> {
+    CellRef::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// A fault that says the control tables hold what they cannot hold.
+pub(super) fn broken(what: &str) -> Fault {
+    Fault::new(FaultKind::Other, "control tables", format!("{what} is not readable"))
+}

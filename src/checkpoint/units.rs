@@ -1,0 +1,231 @@
+//! Claims: who may read which unit, for how long, and how a claim passes on.
+//!
+//! A claim is an epoch in the unit's fence row. Taking a unit changes the epoch, which waits for every transaction
+//! that has proved the old one; afterwards none can. The lease only decides when taking is polite: a process that
+//! outlived its lease is harmless, because its next transaction finds another epoch.
+
+use super::ledger::number;
+use super::owner::Owner;
+use super::run::{Checkpoint, big, broken, int, text};
+use super::schema;
+use crate::driver::fault::FaultResult;
+use crate::driver::session::{Session, Statement};
+use crate::error::Result;
+use crate::model::page::UnitId;
+use crate::model::rows::CellRef;
+use std::time::Duration;
+
+/// A unit taken by this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The unit.
+    pub unit: UnitId,
+    /// The epoch every transaction must find.
+    pub epoch: u64,
+    /// The epoch before: found again, it says that the server lost the commit of this claim.
+    pub before: u64,
+}
+
+impl Checkpoint {
+    /// Takes the first open unit, in the run's shuffled order, that nobody living owns. `random` makes the epoch one
+    /// that no other claim has.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn claim(&self, owner: &Owner, random: u32) -> Result<Option<Claim>> {
+        self.retrying("claiming a unit", &(self.run.as_str(), owner, random), |session, (run, owner, random)| {
+            Box::pin(async move {
+                session.begin().await?;
+                let claim = claim_once(session, run, owner, *random).await?;
+                session.commit().await?;
+                Ok(claim)
+            })
+        })
+        .await
+    }
+
+    /// How many units are not done.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn open_units(&self) -> Result<u64> {
+        const SQL: &str = "SELECT COUNT(*) FROM _transvase_units WHERE run = ? AND state = 'open'";
+        self.retrying("counting open units", &self.run, |session, run| {
+            Box::pin(async move {
+                let rows = session.fetch(SQL, &[text(run)]).await?;
+                number(&rows.first().ok_or_else(|| broken("a count"))?[0])
+            })
+        })
+        .await
+    }
+
+    /// Puts a lost claim back: the server had acknowledged it and forgot it in a crash. False when somebody else has
+    /// taken the unit since.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn restore_claim(&self, owner: &Owner, claim: Claim) -> Result<bool> {
+        self.retrying("restoring a claim", &(self.run.as_str(), owner, claim), |session, (run, owner, claim)| {
+            Box::pin(async move {
+                session.begin().await?;
+                let restored = restore_once(session, run, owner, *claim).await?;
+                session.commit().await?;
+                Ok(restored)
+            })
+        })
+        .await
+    }
+
+    /// Gives up every claim of `owner`, and its lease, so that a restart need not wait.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn release(&self, owner: &Owner) -> Result<()> {
+        const STATEMENTS: [&str; 2] = [
+            "UPDATE _transvase_units SET owner = NULL WHERE run = ? AND owner = ?",
+            "DELETE FROM _transvase_leases WHERE run = ? AND owner = ?",
+        ];
+        self.retrying("releasing the claims", &(self.run.as_str(), owner), |session, (run, owner)| {
+            Box::pin(async move {
+                session.begin().await?;
+                for statement in STATEMENTS {
+                    let statement = Statement::new(statement.to_owned());
+                    session.execute(&statement, [text(run), text(owner.name())].into_iter()).await?;
+                }
+                session.commit().await
+            })
+        })
+        .await
+    }
+
+    /// Extends the lease of `owner`, by the database's clock. Leases of processes that are certainly dead are voided.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn heartbeat(&self, owner: &Owner, lease: Duration) -> Result<()> {
+        let micros = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
+        let context = (self.run.as_str(), owner, micros);
+        self.retrying("extending the lease", &context, |session, (run, owner, micros)| {
+            Box::pin(async move {
+                session.begin().await?;
+                void_dead_leases(session, run).await?;
+                extend_lease(session, run, owner, *micros).await?;
+                session.commit().await
+            })
+        })
+        .await
+    }
+}
+
+async fn void_dead_leases(session: &mut Session, run: &str) -> FaultResult<()> {
+    let delete = Statement::new("DELETE FROM _transvase_leases WHERE owner = ?".to_owned());
+    for row in session.fetch("SELECT owner FROM _transvase_leases WHERE run = ?", &[text(run)]).await? {
+        let name = row[0].text().unwrap_or_default();
+        if Owner::is_dead_here(&name) {
+            session.execute(&delete, [text(&name)].into_iter()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn extend_lease(session: &mut Session, run: &str, owner: &Owner, micros: u64) -> FaultResult<()> {
+    let until = format!("{} + {micros}", schema::now_us(session.dialect()));
+    let update = Statement::new(format!("UPDATE _transvase_leases SET until_us = {until} WHERE owner = ?"));
+    if session.execute(&update, [text(owner.name())].into_iter()).await?.affected == 0 {
+        let sql = format!("INSERT INTO _transvase_leases (owner, run, until_us) VALUES (?, ?, {until})");
+        session.execute(&Statement::new(sql), [text(owner.name()), text(run)].into_iter()).await?;
+    }
+    Ok(())
+}
+
+async fn restore_once(session: &mut Session, run: &str, owner: &Owner, claim: Claim) -> FaultResult<bool> {
+    let sql = "UPDATE _transvase_fences SET epoch = ? WHERE run = ? AND unit = ? AND epoch = ?";
+    let cells = [big(claim.epoch), text(run), int(claim.unit), big(claim.before)];
+    let restored = session.execute(&Statement::new(sql.to_owned()), cells.into_iter()).await?.affected == 1;
+    if restored {
+        let sql = "UPDATE _transvase_units SET owner = ? WHERE run = ? AND unit = ?";
+        let cells = [text(owner.name()), text(run), int(claim.unit)];
+        session.execute(&Statement::new(sql.to_owned()), cells.into_iter()).await?;
+    }
+    Ok(restored)
+}
+
+async fn claim_once(session: &mut Session, run: &str, owner: &Owner, random: u32) -> FaultResult<Option<Claim>> {
+    let (now, skip) = (schema::now_us(session.dialect()), schema::skip_locked(session.dialect()));
+    let sql = format!(
+        "SELECT unit FROM _transvase_units u WHERE run = ? AND state = 'open' AND (owner IS NULL OR NOT EXISTS \
+         (SELECT 1 FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now})) \
+         ORDER BY place LIMIT 1{skip}"
+    );
+    let rows = session.fetch(&sql, &[text(run)]).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
+    let sql = format!(
+        "SELECT epoch FROM _transvase_fences WHERE run = ? AND unit = ?{}",
+        schema::for_update(session.dialect())
+    );
+    let rows = session.fetch(&sql, &[text(run), int(unit)]).await?;
+    let before = number(&rows.first().ok_or_else(|| broken("a fence"))?[0])?;
+    let epoch = before + 1 + u64::from(random);
+    let fence = Statement::new("UPDATE _transvase_fences SET epoch = ? WHERE run = ? AND unit = ?".to_owned());
+    session.execute(&fence, [big(epoch), text(run), int(unit)].into_iter()).await?;
+    let own = Statement::new("UPDATE _transvase_units SET owner = ? WHERE run = ? AND unit = ?".to_owned());
+    session.execute(&own, [text(owner.name()), text(run), int(unit)].into_iter()).await?;
+    Ok(Some(Claim { unit, epoch, before }))
+}
+
+/// A reject as the run holds it.
+#[derive(Clone, Debug)]
+pub struct StoredReject {
+    /// The unit.
+    pub unit: UnitId,
+    /// The item's position in it.
+    pub position: u64,
+    /// The target table's name.
+    pub table: Option<String>,
+    /// The column.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub reason: Option<String>,
+    /// The line, exactly as it was read.
+    pub item: Vec<u8>,
+}
+
+/// Rejects fetched at once: at 400 KB an item still bounded.
+const REJECTS_PER_FETCH: usize = 100;
+
+impl Checkpoint {
+    /// The next rejects after a unit and position, in that order; empty at the end.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn rejects(&self, after: Option<(UnitId, u64)>) -> Result<Vec<StoredReject>> {
+        let sql = format!(
+            "SELECT unit, position, target, field, reason, item FROM _transvase_rejects WHERE run = ? \
+             AND (unit > ? OR (unit = ? AND position > ?)) ORDER BY unit, position LIMIT {REJECTS_PER_FETCH}"
+        );
+        let before_all = CellRef::Int(-1);
+        let (unit, position) = after.map_or((before_all, before_all), |(unit, at)| (int(unit), big(at)));
+        let context = (sql.as_str(), [text(&self.run), unit, unit, position]);
+        self.retrying("reading the rejects", &context, |session, (sql, cells)| {
+            Box::pin(async move {
+                let rows = session.fetch(sql, cells).await?;
+                rows.into_iter().map(stored_reject).collect()
+            })
+        })
+        .await
+    }
+}
+
+fn stored_reject(row: Vec<crate::driver::session::Fetched>) -> FaultResult<StoredReject> {
+    let mut row = row.into_iter();
+    let mut next = || row.next().ok_or_else(|| broken("a reject"));
+    Ok(StoredReject {
+        unit: u32::try_from(number(&next()?)?).map_err(|_| broken("a unit"))?,
+        position: number(&next()?)?,
+        table: next()?.text(),
+        column: next()?.text(),
+        reason: next()?.text(),
+        item: next()?.bytes().unwrap_or_default(),
+    })
+}

@@ -1,0 +1,166 @@
+//! From what was typed to what may run: sizes, passwords, targets, mappings. Reads files and the environment; connects
+//! to nothing.
+
+use super::{Backfill, MappingArgs, OnConflictArg, TargetArgs, TlsMode};
+use crate::backfill;
+use crate::driver::target::{Target, Tls};
+use crate::error::{Error, Result};
+use crate::mapping::Mapping;
+use crate::mapping::key::parse_key;
+use crate::pipeline::{self, MaxRejects};
+use crate::sink::OnConflict;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of lines in a page: large enough that its fixed costs (a transaction, a ledger row) do not show.
+pub const PAGE_BYTES: usize = 1 << 20;
+
+/// The mapping that was asked for; `table` is the DynamoDB table's name.
+///
+/// # Errors
+/// `Config` naming what is wrong, with file, line, table and column.
+pub fn mapping(args: &MappingArgs, table: &str) -> Result<Arc<Mapping>> {
+    if let Some(path) = &args.mapping {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))?;
+        return Mapping::parse(&text, &path.display().to_string()).map(Arc::new);
+    }
+    let Some(key) = &args.key else {
+        return Err(Error::config(
+            "an export does not tell its table's primary key: give --key NAME:TYPE[,NAME:TYPE] (types S, N, B), \
+             or --mapping FILE",
+        ));
+    };
+    let renames = args.rename.iter().map(|rename| match rename.split_once('=') {
+        Some((key, column)) => Ok((key.to_owned(), column.to_owned())),
+        None => Err(Error::config(format!("--rename {rename} is not of the form KEY=COLUMN"))),
+    });
+    let renames: Vec<(String, String)> = renames.collect::<Result<_>>()?;
+    Mapping::document(&parse_key(key)?, args.table.as_deref().unwrap_or(table), &renames).map(Arc::new)
+}
+
+/// The target, with its password from wherever it may come. `typed` says that the URL came from the command line,
+/// where others can read it.
+///
+/// # Errors
+/// `Config`; a password on the command line is refused without being repeated.
+pub fn target(args: &TargetArgs, typed: bool) -> Result<Target> {
+    let tls = match (args.tls, &args.tls_ca) {
+        (TlsMode::Auto, ca) => Tls::Auto { ca: ca.clone() },
+        (TlsMode::VerifyCa, Some(ca)) => Tls::VerifyCa { ca: ca.clone() },
+        (TlsMode::VerifyCa, None) => return Err(Error::config("--tls verify-ca needs --tls-ca FILE")),
+        (TlsMode::Off, _) => Tls::Off,
+    };
+    let mut target = Target::parse(&args.to, tls)?;
+    let Target::MySql(mysql) = &mut target else { return Ok(target) };
+    if typed && mysql.password.is_some() {
+        return Err(Error::config(
+            "a password on the command line can be read by every user of this machine: put it into MYSQL_PWD, \
+             --password-file FILE, or the whole URL into TRANSVASE_TO",
+        ));
+    }
+    if let Some(path) = &args.password_file {
+        mysql.password = Some(password_file(path)?);
+    } else if mysql.password.is_none() {
+        mysql.password = std::env::var("MYSQL_PWD").ok();
+    }
+    if mysql.password.is_none() && std::io::stdin().is_terminal() {
+        let prompt = format!("password of {}@{}: ", mysql.user, mysql.host);
+        let typed = rpassword::prompt_password(prompt)
+            .map_err(|error| Error::config("reading the password from the terminal").because(error))?;
+        mysql.password = Some(typed).filter(|password| !password.is_empty());
+    }
+    Ok(target)
+}
+
+fn password_file(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::config(format!("reading password file {}", path.display())).because(error))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The options of a backfill.
+///
+/// # Errors
+/// `Config` for a size or a share that cannot be read.
+pub fn options(args: &Backfill) -> Result<backfill::Options> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let width = &args.width;
+    let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
+    let pipeline = pipeline::Options {
+        memory_bytes: bytes(&width.memory)?,
+        readers: width.readers.unwrap_or(cores * 2).max(1),
+        workers: width.workers.unwrap_or(cores).max(1),
+        writers: width.writers.max(1),
+        page_bytes: PAGE_BYTES,
+        seed: width.seed.unwrap_or_else(|| rand::random::<u64>() >> 1),
+        lease: lease.ok_or_else(|| Error::config("--lease-seconds is not a time of at least one second"))?,
+        max_rejects: max_rejects(&args.max_rejects)?,
+    };
+    Ok(backfill::Options {
+        run: args.run.clone(),
+        restart: args.restart,
+        on_conflict: match args.on_conflict {
+            OnConflictArg::Keep => OnConflict::Keep,
+            OnConflictArg::Replace => OnConflict::Replace,
+        },
+        live_target: args.live_target,
+        create_tables: args.create_tables || args.mapping.mapping.is_none(),
+        rejects: args.rejects.clone(),
+        pipeline,
+    })
+}
+
+/// Reads `128MiB`, `1GiB`, `65536`.
+fn bytes(text: &str) -> Result<usize> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.strip_prefix(digits).unwrap_or_default() {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(Error::config(format!("--memory {text}: give bytes, or KiB, MiB, GiB"))),
+    };
+    let value = digits.trim().parse::<usize>().ok().and_then(|value| value.checked_mul(factor));
+    let least = PAGE_BYTES * 4;
+    value
+        .filter(|value| *value >= least)
+        .ok_or_else(|| Error::config(format!("--memory {text}: give at least 4MiB, four pages")))
+}
+
+/// Reads `10` or `0.5%`.
+fn max_rejects(text: &str) -> Result<MaxRejects> {
+    let broken = || Error::config(format!("--max-rejects {text}: give a number or a share such as 0.1%"));
+    match text.strip_suffix('%') {
+        None => text.parse().map(MaxRejects::Count).map_err(|_| broken()),
+        Some(share) => {
+            let (whole, fraction) = share.split_once('.').unwrap_or((share, ""));
+            let digits = format!("{whole}{fraction:0<4}");
+            if fraction.len() > 4 || whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(broken());
+            }
+            digits.parse().map(MaxRejects::PerMillion).map_err(|_| broken())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_shares_are_read_exactly() {
+        assert_eq!(bytes("128MiB").unwrap(), 128 << 20);
+        assert_eq!(bytes("8388608").unwrap(), 8 << 20);
+        assert!(bytes("1MiB").is_err());
+        assert!(bytes("12MB").is_err());
+        assert_eq!(max_rejects("7").unwrap(), MaxRejects::Count(7));
+        assert_eq!(max_rejects("0.5%").unwrap(), MaxRejects::PerMillion(5000));
+        assert_eq!(max_rejects("100%").unwrap(), MaxRejects::PerMillion(1_000_000));
+        for broken in ["", "%", "-1", "1.23456%", "a%", "1 %"] {
+            assert!(max_rejects(broken).is_err(), "{broken}");
+        }
+    }
+}

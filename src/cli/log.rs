@@ -1,0 +1,52 @@
+//! Logging: sets up tracing, and a monitor that logs the run's turns. Never an item's value.
+
+use super::LogFormat;
+use crate::error::{Error, Result};
+use crate::monitor::{Event, Monitor};
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// `Config` for a filter that cannot be read.
+pub fn start(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Error::config("--log is neither a level nor a filter").because(error))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    started.map_err(|error| Error::internal(format!("logging cannot be started: {error}")))
+}
+
+/// Logs the events that an operator may want to read later.
+pub struct Log;
+
+impl Monitor for Log {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::UnitClaimed { unit } => tracing::debug!(unit, "unit claimed"),
+            Event::Committed { span, counts, took } => tracing::debug!(
+                unit = span.unit,
+                from = span.from,
+                to = span.to,
+                rejected = counts.outcomes().rejected,
+                micros = took.as_micros(),
+                "page committed"
+            ),
+            Event::Folded { unit, to } => tracing::debug!(unit, to, "ledger folded"),
+            Event::UnitDone { unit } => tracing::info!(unit, "unit done"),
+            Event::RunComplete => tracing::info!("run complete"),
+            Event::UnitFailed { unit, reason } => tracing::error!(unit, reason, "unit failed"),
+            Event::Retried { code } => tracing::info!(code, "transaction done again"),
+            Event::ConnectionLost { code } => tracing::warn!(code, "connection lost"),
+            Event::CommitsLost { unit, items } => {
+                tracing::warn!(unit, items, "the server lost acknowledged commits; they are written again");
+            }
+            Event::Paused { reason } => tracing::warn!(reason, "the target cannot take writes; waiting"),
+            Event::Waiting { units } => tracing::info!(units, "waiting for another process's units"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The command line: what was typed. Parsing touches nothing; [`config`] turns it into what may run.
+
+pub mod config;
+pub mod crash;
+pub mod log;
+pub mod output;
+pub mod progress;
+pub mod run;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Exit codes, as the README lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCode {
+    /// Complete.
+    Complete = 0,
+    /// Anything that is none of the others.
+    Failed = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// Complete, with rejects.
+    Rejects = 3,
+    /// Interrupted; the same command resumes.
+    Interrupted = 4,
+    /// Refused by an interlock: another run, another process, a changed target.
+    Refused = 6,
+}
+
+const ABOUT: &str = "Backfills one DynamoDB table into MySQL, MariaDB or SQLite, resumably, with nothing lost";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  complete                        4  interrupted, the same command resumes
+  1  failed (the message says why)   6  refused: another run or process, or a changed target
+  2  usage or configuration
+  3  complete, with rejects
+
+Every flag can be set by the environment variable shown beside it.";
+
+const BACKFILL_EXAMPLES: &str = "\
+Examples:
+  # look at an export without any server
+  transvase backfill --from fixtures/export/full --key customer_id:S,order_id:S --to sqlite:orders.db
+
+  # how fast can this machine read it? (decodes, maps, encodes, counts; writes nothing)
+  transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 --key pk:S,sk:S --to null:
+
+  # into MySQL, every item as one JSON document; the password comes from the environment
+  MYSQL_PWD=… transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 \\
+      --key pk:S,sk:S --to mysql://loader@db.example:3306/shop
+
+  # into typed tables
+  transvase backfill --from ./export --mapping shop.toml --create-tables --to mysql://loader@127.0.0.1/shop
+
+Run the same command again after any interruption: it goes on where the database says it is.";
+
+/// The command.
+#[derive(Debug, Parser)]
+#[command(name = "transvase", version, about = ABOUT, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log, as a level or a filter such as `transvase=debug`.
+    #[arg(long, env = "TRANSVASE_LOG", default_value = "warn", global = true)]
+    pub log: String,
+    /// How to log.
+    #[arg(long, env = "TRANSVASE_LOG_FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy an export into a target, once, completely; run it again to resume.
+    #[command(after_help = BACKFILL_EXAMPLES)]
+    Backfill(Box<Backfill>),
+    /// Print the CREATE TABLE statements of a mapping.
+    Schema(Schema),
+}
+
+/// How items become rows.
+#[derive(Debug, Args)]
+pub struct MappingArgs {
+    /// The DynamoDB table's primary key, NAME:TYPE[,NAME:TYPE] (types S, N, B): each item becomes one row with its key
+    /// columns and the whole item as a document.
+    #[arg(long, env = "TRANSVASE_KEY", value_name = "PK:S[,SK:S]", conflicts_with = "mapping")]
+    pub key: Option<String>,
+    /// A mapping file (TOML): typed columns, several tables.
+    #[arg(long, env = "TRANSVASE_MAPPING", value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// With --key: the target table's name [default: the DynamoDB table's].
+    #[arg(long, env = "TRANSVASE_TABLE", value_name = "NAME", conflicts_with = "mapping")]
+    pub table: Option<String>,
+    /// With --key: another column name for a key attribute that the target cannot take.
+    #[arg(long, env = "TRANSVASE_RENAME", value_name = "KEY=COLUMN", value_delimiter = ',', conflicts_with = "mapping")]
+    pub rename: Vec<String>,
+}
+
+/// Where rows go.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// mysql://user@host:port/database, sqlite:FILE, or null: (writes nothing). A password in the URL is only taken
+    /// from the environment variable; else use MYSQL_PWD, --password-file or the prompt.
+    #[arg(long, env = "TRANSVASE_TO", value_name = "TARGET", hide_env_values = true)]
+    pub to: String,
+    /// A file whose first line is the password.
+    #[arg(long, env = "TRANSVASE_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// TLS: auto (on loopback when offered; elsewhere required, identity verified), verify-ca (no host name check,
+    /// needs --tls-ca), off.
+    #[arg(long, env = "TRANSVASE_TLS", default_value = "auto")]
+    pub tls: TlsMode,
+    /// Certificate authorities to trust instead of the public ones (PEM).
+    #[arg(long, env = "TRANSVASE_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+/// How the connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TlsMode {
+    /// On loopback when offered; elsewhere required, with the identity verified.
+    Auto,
+    /// Required; the chain is verified, the host name is not.
+    VerifyCa,
+    /// None.
+    Off,
+}
+
+/// What to do about rows that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnConflictArg {
+    /// Leave them: they came from a live write.
+    Keep,
+    /// Overwrite them.
+    Replace,
+}
+
+/// `transvase backfill`.
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// The export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json].
+    #[arg(long, env = "TRANSVASE_FROM", value_name = "EXPORT")]
+    pub from: String,
+    /// Where rows go.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// How items become rows.
+    #[command(flatten)]
+    pub mapping: MappingArgs,
+    /// Rows that are in the target already.
+    #[arg(long, env = "TRANSVASE_ON_CONFLICT", default_value = "keep")]
+    pub on_conflict: OnConflictArg,
+    /// The application writes to the target tables too, so rows found there are its own and no sign of a wrong key.
+    #[arg(long, env = "TRANSVASE_LIVE_TARGET")]
+    pub live_target: bool,
+    /// Create the tables of a mapping file where they are missing (with --key they always are).
+    #[arg(long, env = "TRANSVASE_CREATE_TABLES")]
+    pub create_tables: bool,
+    /// The run's name, under which it is resumed [default: the DynamoDB table's name].
+    #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
+    pub run: Option<String>,
+    /// Forget an earlier run of this name and begin anew. Rows stay; the new run finds them present.
+    #[arg(long, env = "TRANSVASE_RESTART")]
+    pub restart: bool,
+    /// Stop after so many rejects, or such a share of the items (once 10,000 were read).
+    #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
+    pub max_rejects: String,
+    /// Where rejects are written at the end, as JSON lines, mode 0600 [default: RUN.rejects.jsonl, if there are any].
+    #[arg(long, env = "TRANSVASE_REJECTS", value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+    /// Where to write the report as JSON.
+    #[arg(long, env = "TRANSVASE_REPORT", value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// How wide to run.
+    #[command(flatten)]
+    pub width: Width,
+    /// An S3-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+    /// Where large S3 objects are kept while they are checked [default: the system's temporary folder].
+    #[arg(long, env = "TRANSVASE_SPILL_DIR", value_name = "DIR")]
+    pub spill_dir: Option<PathBuf>,
+}
+
+/// How wide to run. May change from one resume to the next, but for the seed.
+#[derive(Debug, Args)]
+pub struct Width {
+    /// Bytes in flight, encoded batches included (suffixes KiB, MiB, GiB).
+    #[arg(long, env = "TRANSVASE_MEMORY", value_name = "BYTES", default_value = "128MiB")]
+    pub memory: String,
+    /// Data files read at once [default: two a core: inflating one takes a core's half].
+    #[arg(long, env = "TRANSVASE_READERS", value_name = "N")]
+    pub readers: Option<usize>,
+    /// Threads that decode and map [default: one a core].
+    #[arg(long, env = "TRANSVASE_WORKERS", value_name = "N")]
+    pub workers: Option<usize>,
+    /// Connections that write. Four keep a server of a few cores busy; more only wait for each other.
+    #[arg(long, env = "TRANSVASE_WRITERS", value_name = "N", default_value = "4")]
+    pub writers: usize,
+    /// The shuffle's seed [default: random, printed, and kept for the run].
+    #[arg(long, env = "TRANSVASE_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+    /// How long a process that fell silent keeps its units before another may take them.
+    #[arg(long, env = "TRANSVASE_LEASE_SECONDS", value_name = "S", default_value = "30")]
+    pub lease_seconds: f64,
+}
+
+/// `transvase schema`.
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// How items become rows.
+    #[command(flatten)]
+    pub mapping: MappingArgs,
+    /// The server the statements are for. A mysql:// target is asked whether it is MySQL or MariaDB.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}

@@ -1,0 +1,140 @@
+//! The run, seen: a bar on a terminal, plain lines elsewhere. Says the rate, the time left and what limits now.
+
+use crate::monitor::{Event, Monitor};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Between plain lines: often enough to see it live, seldom enough for a night's log.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows a run's progress on standard error.
+pub struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+    items: u64,
+    writers: u64,
+    before: u64,
+    started: Instant,
+    last_line: Mutex<Instant>,
+    done: AtomicU64,
+    bytes: AtomicU64,
+    read_pages: AtomicU64,
+    read_bytes: AtomicU64,
+    encoded_pages: AtomicU64,
+    committed_pages: AtomicU64,
+}
+
+impl Progress {
+    /// For a run of `items`, of which `before` are durable already.
+    #[must_use]
+    pub fn new(items: u64, before: u64, writers: usize) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let bar = ProgressBar::new(items);
+        bar.set_draw_target(if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) });
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} % {human_pos} of {human_len} items {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_position(before);
+        Progress {
+            bar,
+            plain,
+            items,
+            writers: writers as u64,
+            before,
+            started: Instant::now(),
+            last_line: Mutex::new(Instant::now()),
+            done: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            read_pages: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            encoded_pages: AtomicU64::new(0),
+            committed_pages: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// A line for the operator, above the bar.
+    pub fn say(&self, line: &str) {
+        if self.plain {
+            drop(writeln!(std::io::stderr(), "{line}"));
+        } else {
+            self.bar.println(line);
+        }
+    }
+
+    fn state(&self) -> String {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let (done, bytes) = (load(&self.done), load(&self.bytes));
+        let rate = done as f64 / seconds;
+        let left = self.items.saturating_sub(self.before + done) as f64;
+        let eta = if rate > 0.0 { Duration::try_from_secs_f64(left / rate).ok() } else { None };
+        let eta = eta.map_or_else(|| "unknown".to_owned(), |eta| HumanDuration(eta).to_string());
+        let per_second = HumanBytes(bytes.checked_div(self.started.elapsed().as_secs().max(1)).unwrap_or(0));
+        let in_flight = HumanBytes(load(&self.read_bytes).saturating_sub(bytes));
+        format!("{rate:.0} items/s {per_second}/s, {eta} left, {in_flight} in flight, limited by: {}", self.limit())
+    }
+
+    /// Where pages pile up: before the workers, before the writers, or nowhere, and then the source is the slowest.
+    fn limit(&self) -> &'static str {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (read, encoded, committed) =
+            (load(&self.read_pages), load(&self.encoded_pages), load(&self.committed_pages));
+        if encoded.saturating_sub(committed) >= self.writers {
+            "target"
+        } else if read.saturating_sub(encoded) > 2 {
+            "decode"
+        } else {
+            "source"
+        }
+    }
+
+    fn tick(&self) {
+        if !self.plain {
+            self.bar.set_message(self.state());
+            return;
+        }
+        let Ok(mut last) = self.last_line.try_lock() else { return };
+        if last.elapsed() >= LINE_EVERY {
+            *last = Instant::now();
+            let done = self.before + self.done.load(Ordering::Relaxed);
+            let percent = done as f64 * 100.0 / self.items.max(1) as f64;
+            self.say(&format!("{percent:.1} % {done} of {} items, {}", self.items, self.state()));
+        }
+    }
+}
+
+impl Monitor for Progress {
+    fn event(&self, event: &Event<'_>) {
+        let add = |counter: &AtomicU64, value| drop(counter.fetch_add(value, Ordering::Relaxed));
+        match event {
+            Event::PageRead { bytes, .. } => {
+                add(&self.read_pages, 1);
+                add(&self.read_bytes, *bytes as u64);
+            }
+            Event::PageEncoded { .. } => add(&self.encoded_pages, 1),
+            Event::Committed { counts, .. } => {
+                add(&self.committed_pages, 1);
+                add(&self.done, counts.read);
+                add(&self.bytes, counts.bytes);
+                self.bar.inc(counts.read);
+                self.tick();
+            }
+            Event::UnitFailed { reason, .. } => self.say(&format!("failed: {reason}")),
+            Event::ConnectionLost { code } => self.say(&format!("connection to the target lost ({code}); reconnecting")),
+            Event::CommitsLost { items, .. } => {
+                self.say(&format!("the server lost {items} items it had acknowledged; they are written again"));
+            }
+            Event::Paused { reason } => self.say(&format!("paused, the target cannot take writes: {reason}")),
+            Event::Waiting { units } => self.bar.set_message(format!("waiting for another process's {units} units")),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a database said no with, sorted by what to do next. Classified once, here; nobody else reads error codes.
+
+use crate::error::{Error, ErrorKind};
+
+/// What to do after a statement failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A deadlock or a lock wait: roll the transaction back and do it again.
+    Retry,
+    /// The connection is gone, or the server is going: reconnect, and believe nothing that is not read back.
+    Lost,
+    /// A row with this key is there already.
+    Duplicate,
+    /// One of the listed errors that condemn a value of the row. Nothing else may reject an item.
+    Value,
+    /// Full disk, read-only server, privilege lost: pause, then stop. Rejects nothing.
+    Blocked,
+    /// The server does not let us in, or does not know the database.
+    Denied,
+    /// Anything else: stop.
+    Other,
+}
+
+/// A failed statement. The message may quote values: it goes into stored rejects, never into logs.
+#[derive(Debug)]
+pub struct Fault {
+    /// What to do.
+    pub kind: FaultKind,
+    /// The server's error code.
+    pub code: String,
+    /// The server's message.
+    pub message: String,
+}
+
+/// A statement's result.
+pub type FaultResult<T> = Result<T, Fault>;
+
+impl Fault {
+    /// A fault of `kind` with the server's code and message.
+    pub fn new(kind: FaultKind, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Fault { kind, code: code.into(), message: message.into() }
+    }
+
+    /// The engine's error for a fault met while doing `what`. Messages that may quote a value are left out.
+    #[must_use]
+    pub fn into_error(self, what: &str) -> Error {
+        let (kind, advice) = match self.kind {
+            FaultKind::Retry | FaultKind::Lost => (ErrorKind::Transient, "run the same command again to resume"),
+            FaultKind::Blocked => (ErrorKind::Blocked, "make room or restore the privilege, then run the same command again"),
+            FaultKind::Denied => (ErrorKind::Config, "check the user, the password, the database and the TLS options"),
+            FaultKind::Duplicate | FaultKind::Value | FaultKind::Other => (ErrorKind::Internal, "nothing of it was written"),
+        };
+        let said = match self.kind {
+            FaultKind::Value | FaultKind::Duplicate => String::new(),
+            _ => format!(": {}", self.message),
+        };
+        Error::new(kind, format!("{what}: server error {}{said} ({advice})", self.code))
+    }
+}

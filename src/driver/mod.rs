@@ -1,0 +1,9 @@
+//! The wires: connect, bind, fetch, classify errors. The only room that names an SQL or SDK client type.
+
+pub mod fault;
+mod mysql;
+pub mod objects;
+pub mod pool;
+pub mod session;
+mod sqlite;
+pub mod target;

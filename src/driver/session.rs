@@ -1,0 +1,200 @@
+//! One connection to an SQL database, MySQL's kind or SQLite: the same few verbs, cells in, values out.
+//!
+//! Knows how to speak, not what to say: statements are built by `sink` and `checkpoint`.
+
+use super::fault::{Fault, FaultKind, FaultResult};
+use super::target::Target;
+use super::{mysql, sqlite};
+use crate::error::Result;
+use crate::mapping::Dialect;
+use crate::model::rows::CellRef;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A future that a closure or a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A statement's text, shared cheaply: big inserts are built once and used for every page.
+#[derive(Clone)]
+pub struct Statement(pub(super) SqlStr);
+
+impl Statement {
+    /// The statement `text`. Values are bound, never spliced; identifiers in it were quoted by the caller.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Statement(AssertSqlSafe(Arc::<str>::from(text)).into_sql_str())
+    }
+}
+
+/// What a write statement reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Rows touched; on MySQL those found, changed or not.
+    pub affected: u64,
+    /// The OK packet's insert id; zero on SQLite.
+    pub insert_id: u64,
+}
+
+/// A fetched value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fetched {
+    /// NULL.
+    Null,
+    /// An integer.
+    Int(i64),
+    /// Anything else, as its bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Fetched {
+    /// The integer; text of digits counts.
+    #[must_use]
+    pub fn int(&self) -> Option<i64> {
+        match self {
+            Fetched::Int(value) => Some(*value),
+            Fetched::Bytes(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+            Fetched::Null => None,
+        }
+    }
+
+    /// The text; none for NULL.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Fetched::Int(value) => Some(value.to_string()),
+            Fetched::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Fetched::Null => None,
+        }
+    }
+
+    /// The bytes, none for NULL and integers.
+    #[must_use]
+    pub fn bytes(self) -> Option<Vec<u8>> {
+        match self {
+            Fetched::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+enum Wire {
+    MySql(Box<sqlx::MySqlConnection>),
+    Sqlite(Box<sqlx::SqliteConnection>),
+}
+
+/// One open connection.
+pub struct Session {
+    wire: Wire,
+    dialect: Dialect,
+    max_packet: usize,
+}
+
+impl Session {
+    /// Connects, and sets what the engine relies on: strict SQL mode, READ COMMITTED, UTC, utf8mb4.
+    ///
+    /// # Errors
+    /// The fault of connecting; `Denied` for a refused login.
+    pub async fn connect(target: &Target) -> FaultResult<Self> {
+        match target {
+            Target::MySql(mysql) => {
+                let (connection, facts) = mysql::connect(mysql).await?;
+                let wire = Wire::MySql(Box::new(connection));
+                Ok(Session { wire, dialect: facts.dialect, max_packet: facts.max_packet })
+            }
+            Target::Sqlite(path) => {
+                let wire = Wire::Sqlite(Box::new(sqlite::connect(path).await?));
+                Ok(Session { wire, dialect: Dialect::Sqlite, max_packet: usize::MAX })
+            }
+            Target::Null => Err(Fault::new(FaultKind::Other, "0", "null: is no database")),
+        }
+    }
+
+    /// Connects or explains.
+    ///
+    /// # Errors
+    /// `Config` or `Transient` with the target's name.
+    pub async fn open(target: &Target) -> Result<Self> {
+        Session::connect(target).await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))
+    }
+
+    /// The server's dialect.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The largest statement the server takes, in bytes.
+    #[must_use]
+    pub fn max_packet(&self) -> usize {
+        self.max_packet
+    }
+
+    /// Runs a prepared statement that returns no rows; its text is kept prepared for the next time.
+    ///
+    /// # Errors
+    /// The server's fault.
+    pub async fn execute<'c>(
+        &mut self,
+        statement: &Statement,
+        cells: impl Iterator<Item = CellRef<'c>>,
+    ) -> FaultResult<Done> {
+        match &mut self.wire {
+            Wire::MySql(connection) => mysql::execute(connection, statement, cells).await,
+            Wire::Sqlite(connection) => sqlite::execute(connection, statement, cells).await,
+        }
+    }
+
+    /// Runs one statement without parameters by the text protocol: transaction control, DDL, settings.
+    ///
+    /// # Errors
+    /// The server's fault.
+    pub async fn run(&mut self, text: &str) -> FaultResult<()> {
+        let text = Statement::new(text.to_owned());
+        match &mut self.wire {
+            Wire::MySql(connection) => mysql::run(connection, &text).await,
+            Wire::Sqlite(connection) => sqlite::run(connection, &text).await,
+        }
+    }
+
+    /// Runs a query and returns all its rows: only for few and small ones.
+    ///
+    /// # Errors
+    /// The server's fault.
+    pub async fn fetch(&mut self, text: &str, cells: &[CellRef<'_>]) -> FaultResult<Vec<Vec<Fetched>>> {
+        let text = Statement::new(text.to_owned());
+        match &mut self.wire {
+            Wire::MySql(connection) => mysql::fetch(connection, &text, cells).await,
+            Wire::Sqlite(connection) => sqlite::fetch(connection, &text, cells).await,
+        }
+    }
+
+    /// Begins a transaction that will write.
+    ///
+    /// # Errors
+    /// The server's fault.
+    pub async fn begin(&mut self) -> FaultResult<()> {
+        let text = match self.dialect {
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+            Dialect::MySql | Dialect::MariaDb => "START TRANSACTION",
+        };
+        self.run(text).await
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// The server's fault; after a lost connection the outcome is unknown.
+    pub async fn commit(&mut self) -> FaultResult<()> {
+        self.run("COMMIT").await
+    }
+
+    /// Rolls back.
+    ///
+    /// # Errors
+    /// The server's fault.
+    pub async fn rollback(&mut self) -> FaultResult<()> {
+        self.run("ROLLBACK").await
+    }
+}

@@ -1,0 +1,100 @@
+//! SQLite through sqlx: the embedded target, for trying things and for looking at an export.
+
+use super::fault::{Fault, FaultKind, FaultResult};
+use super::session::{Done, Fetched, Statement};
+use crate::model::rows::CellRef;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{Arguments, Column, ConnectOptions, Connection, Row, SqliteConnection, TypeInfo, ValueRef};
+use std::path::Path;
+use std::time::Duration;
+
+/// Writers queue here: one file has one writer at a time.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) async fn connect(path: &Path) -> FaultResult<SqliteConnection> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging();
+    SqliteConnection::connect_with(&options).await.map_err(|error| fault(&error))
+}
+
+fn bind<'c>(cells: impl Iterator<Item = CellRef<'c>>) -> FaultResult<SqliteArguments> {
+    let broken = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Other, "bind", error.to_string());
+    let mut arguments = SqliteArguments::default();
+    for cell in cells {
+        let added = match cell {
+            CellRef::Null => arguments.add(None::<i64>),
+            CellRef::Int(value) => arguments.add(value),
+            CellRef::Double(value) => arguments.add(value),
+            CellRef::Text(bytes) => {
+                let text = String::from_utf8(bytes.to_vec()).map_err(|error| broken(&error))?;
+                arguments.add(text)
+            }
+            CellRef::Bytes(bytes) => arguments.add(bytes.to_vec()),
+        };
+        added.map_err(|error| broken(&error))?;
+    }
+    Ok(arguments)
+}
+
+pub(super) async fn execute<'c>(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    cells: impl Iterator<Item = CellRef<'c>>,
+) -> FaultResult<Done> {
+    let query = sqlx::query_with(statement.0.clone(), bind(cells)?);
+    let done = query.execute(connection).await.map_err(|error| fault(&error))?;
+    Ok(Done { affected: done.rows_affected(), insert_id: 0 })
+}
+
+pub(super) async fn run(connection: &mut SqliteConnection, statement: &Statement) -> FaultResult<()> {
+    sqlx::raw_sql(statement.0.clone()).execute(connection).await.map_err(|error| fault(&error))?;
+    Ok(())
+}
+
+pub(super) async fn fetch(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    cells: &[CellRef<'_>],
+) -> FaultResult<Vec<Vec<Fetched>>> {
+    let query = sqlx::query_with(statement.0.clone(), bind(cells.iter().copied())?);
+    let rows = query.fetch_all(connection).await.map_err(|error| fault(&error))?;
+    Ok(rows.iter().map(|row| (0..row.len()).map(|column| value(row, column)).collect()).collect())
+}
+
+fn value(row: &SqliteRow, column: usize) -> Fetched {
+    let kind = row.try_get_raw(column).map(|raw| raw.type_info().name().to_owned()).unwrap_or_default();
+    let declared = row.column(column).type_info().name().to_owned();
+    match kind.as_str() {
+        "NULL" => Fetched::Null,
+        "INTEGER" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Int),
+        "REAL" => row
+            .try_get_unchecked::<f64, _>(column)
+            .map_or(Fetched::Null, |value| Fetched::Bytes(value.to_string().into_bytes())),
+        _ if declared == "BLOB" || kind == "BLOB" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Bytes),
+        _ => row
+            .try_get_unchecked::<String, _>(column)
+            .map_or(Fetched::Null, |value| Fetched::Bytes(value.into_bytes())),
+    }
+}
+
+fn fault(error: &sqlx::Error) -> Fault {
+    let sqlx::Error::Database(database) = error else {
+        return Fault::new(FaultKind::Lost, "sqlite", error.to_string());
+    };
+    let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or(1);
+    // Primary result codes are the low byte [sqlite.org/rescode.html].
+    let kind = match (code & 0xff, code) {
+        (_, 1555 | 2067) => FaultKind::Duplicate,
+        (5 | 6, _) => FaultKind::Retry,
+        (19 | 18 | 20, _) => FaultKind::Value,
+        (13 | 8 | 3 | 10 | 23, _) => FaultKind::Blocked,
+        (14 | 26, _) => FaultKind::Denied,
+        _ => FaultKind::Other,
+    };
+    Fault::new(kind, code.to_string(), database.message())
+}

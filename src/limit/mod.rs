@@ -1,0 +1,3 @@
+//! How fast, and how often again. Decides, never does.
+
+pub mod retry;

@@ -1,0 +1,60 @@
+//! A lane: takes one page at a time from the queue to its commit.
+
+use super::Flow;
+use super::queue::Queued;
+use crate::error::{Error, Result};
+use crate::model::batch::{Batch, Commit};
+use crate::model::counts::Counts;
+use crate::monitor::Event;
+use crate::sink::WriteError;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How often a page's claim may be found lost and be put back, before the server is not believed any more.
+const RESTORES_MAX: u32 = 5;
+
+/// Carries pages until the queue is closed and empty. After a fatal error pages are dropped: they are not durable, so
+/// the next run reads them again.
+pub async fn run(flow: Arc<Flow>) {
+    while let Some(queued) = flow.queue.pop().await {
+        if flow.work.has_failed() {
+            continue;
+        }
+        if let Err(error) = carry(&flow, queued).await {
+            flow.work.fail(error);
+        }
+    }
+}
+
+async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
+    let Queued { page, mut permit } = queued;
+    let span = page.span;
+    let started = Instant::now();
+    let batch = flow.transform.run(page, &flow.work.unit_name(span.unit)).await?;
+    permit.settle(batch.memory());
+    flow.monitor.event(&Event::PageEncoded { span, took: started.elapsed() });
+    let started = Instant::now();
+    let Some(counts) = write(flow, &batch).await? else { return Ok(()) };
+    if !counts.add_up() {
+        return Err(Error::internal(format!("unit {} items {} to {}: the counts do not add up", span.unit, span.from, span.to)));
+    }
+    flow.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
+    drop(batch);
+    drop(permit);
+    flow.work.committed(span, &counts, flow.options.max_rejects).await
+}
+
+/// Writes the batch; none when its unit is no longer ours because it failed.
+async fn write(flow: &Flow, batch: &Batch) -> Result<Option<Counts>> {
+    for _ in 0..RESTORES_MAX {
+        let span = batch.page.span;
+        let Some(fence) = flow.work.fence(span.unit) else { return Ok(None) };
+        match flow.sink.write(batch, Commit { fence, span }).await {
+            Ok(counts) => return Ok(Some(counts)),
+            Err(WriteError::Failed(error)) => return Err(error),
+            // Either another process owns the unit, or the server forgot our claim: the audit tells, or puts it back.
+            Err(WriteError::Fenced { .. }) => flow.work.audit().await?,
+        }
+    }
+    Err(Error::refused("the claim of a unit is lost again and again; is the database being restored?"))
+}

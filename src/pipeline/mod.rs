@@ -1,0 +1,181 @@
+//! The flow: readers → queue → transform → sink, with the ledger deciding what is left. The only room with tasks,
+//! threads, channels and permits.
+//!
+//! Start order: transform threads, lanes, readers, the lease's heartbeat. A *reader* is a thread that claims units and
+//! pushes their pages. A *lane* is a task that takes one page at a time from the queue to its commit; there are as many
+//! as workers and writers together, so both stay busy. Stop order: readers end when nothing is left to read, or when a
+//! stop is requested; then the queue closes, the lanes drain it, and the claims are released. The first fatal error
+//! cancels everybody.
+
+pub mod lane;
+pub mod queue;
+pub mod reader;
+pub mod reject;
+pub mod transform;
+pub mod work;
+
+use crate::error::{Error, Result};
+use crate::mapping::Mapping;
+use crate::monitor::Monitor;
+use crate::sink::Sink;
+use crate::source::Source;
+use queue::{Budget, WorkQueue};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use transform::Transform;
+use work::Work;
+
+/// How wide the pipeline is.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes in flight, encoded batches included.
+    pub memory_bytes: usize,
+    /// Units read at once.
+    pub readers: usize,
+    /// Threads that decode and map.
+    pub workers: usize,
+    /// Transactions at once.
+    pub writers: usize,
+    /// Bytes of lines in a page; the budget's unit.
+    pub page_bytes: usize,
+    /// The shuffle's seed.
+    pub seed: u64,
+    /// How long a silent process keeps its units.
+    pub lease: Duration,
+    /// Rejects after which the run stops.
+    pub max_rejects: MaxRejects,
+}
+
+/// How many rejects a run may have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxRejects {
+    /// So many.
+    Count(u64),
+    /// So many of a million items read, once [`MaxRejects::SAMPLE`] were.
+    PerMillion(u64),
+}
+
+impl MaxRejects {
+    /// Items read before a share means something.
+    pub const SAMPLE: u64 = 10_000;
+
+    /// Whether `rejected` of `read` items are too many.
+    #[must_use]
+    pub fn exceeded(self, rejected: u64, read: u64) -> bool {
+        match self {
+            MaxRejects::Count(limit) => rejected > limit,
+            MaxRejects::PerMillion(share) => {
+                read >= MaxRejects::SAMPLE && u128::from(rejected) * 1_000_000 > u128::from(share) * u128::from(read)
+            }
+        }
+    }
+}
+
+/// How the flow ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every unit of the run is durable.
+    Drained,
+    /// A stop was requested: what is durable stays, the rest is for the next time.
+    Stopped,
+    /// Some units could not be read; the others are durable. Their names and reasons.
+    UnitsFailed(Vec<String>),
+}
+
+/// Everything that flows through a run: what every part shares.
+pub struct Flow {
+    /// The source.
+    pub source: Arc<dyn Source>,
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+    /// What is durable and who owns what.
+    pub work: Work,
+    /// The pages that wait.
+    pub queue: WorkQueue,
+    /// The bytes in flight.
+    pub budget: Arc<Budget>,
+    /// The worker threads.
+    pub transform: Transform,
+    /// Who watches.
+    pub monitor: Arc<dyn Monitor>,
+    /// How wide it is.
+    pub options: Options,
+    /// A stop was requested by the operator.
+    pub stop: CancellationToken,
+}
+
+impl Flow {
+    /// Puts the parts together; nothing runs yet.
+    ///
+    /// # Errors
+    /// When the worker threads cannot be started.
+    pub fn new(
+        source: Arc<dyn Source>,
+        mapping: &Arc<Mapping>,
+        sink: Arc<dyn Sink>,
+        work: Work,
+        options: Options,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::new(Flow {
+            transform: Transform::new(Arc::clone(mapping), options.workers)?,
+            queue: WorkQueue::new(options.seed),
+            budget: Budget::new(options.memory_bytes),
+            monitor: work.monitor(),
+            source,
+            sink,
+            work,
+            options,
+            stop,
+        }))
+    }
+}
+
+/// Runs the flow until it ends.
+///
+/// # Errors
+/// The first fatal error, after everybody has stopped.
+pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
+    flow.work.heartbeat(flow.options.lease).await?;
+    let lanes: Vec<_> = (0..flow.options.workers + flow.options.writers)
+        .map(|_| tokio::spawn(lane::run(Arc::clone(&flow))))
+        .collect();
+    let handle = tokio::runtime::Handle::current();
+    let readers: Vec<_> = (0..flow.options.readers)
+        .map(|index| {
+            let (flow, handle) = (Arc::clone(&flow), handle.clone());
+            std::thread::Builder::new().name(format!("reader-{index}")).spawn(move || reader::run(&flow, &handle))
+        })
+        .collect();
+    let beat = tokio::spawn(heartbeat(Arc::clone(&flow)));
+    let joined = tokio::task::spawn_blocking(move || {
+        let mut sound = true;
+        for reader in readers {
+            sound &= reader.is_ok_and(|thread| thread.join().is_ok());
+        }
+        sound
+    });
+    if !joined.await.unwrap_or(false) {
+        flow.work.fail(Error::internal("a reader thread died"));
+    }
+    flow.queue.close();
+    for lane in lanes {
+        if lane.await.is_err() {
+            flow.work.fail(Error::internal("a lane died while writing a page"));
+        }
+    }
+    beat.abort();
+    flow.work.end(&flow.stop).await
+}
+
+/// Extends the lease three times as often as it needs, until the run ends.
+async fn heartbeat(flow: Arc<Flow>) {
+    loop {
+        tokio::time::sleep(flow.options.lease / 3).await;
+        if let Err(error) = flow.work.heartbeat(flow.options.lease).await {
+            flow.work.fail(error);
+            return;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The one bridge from tokio to rayon: a page becomes a batch on a worker thread that owns its buffers.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::{Mapped, Mapper, Mapping, Table};
+use crate::model::batch::{Batch, TableRows};
+use crate::model::decode::Decoder;
+use crate::model::page::Page;
+use crate::model::reject::Reject;
+use crate::model::rows::Rows;
+use std::cell::RefCell;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// The worker threads and what they map with.
+pub struct Transform {
+    pool: rayon::ThreadPool,
+    mapping: Arc<Mapping>,
+}
+
+thread_local! {
+    /// A worker's decode buffers live as long as its thread.
+    static DECODER: RefCell<Decoder> = RefCell::new(Decoder::default());
+}
+
+impl Transform {
+    /// `workers` threads for `mapping`.
+    ///
+    /// # Errors
+    /// `Internal` when the threads cannot be started.
+    pub fn new(mapping: Arc<Mapping>, workers: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(workers)
+            .thread_name(|index| format!("transform-{index}"))
+            .build()
+            .map_err(|error| Error::internal("the worker threads cannot be started").because(error))?;
+        Ok(Transform { pool, mapping })
+    }
+
+    /// Decodes, maps and sorts a page.
+    ///
+    /// # Errors
+    /// `Refused` when two items of the page have the same target key; see [`encode`].
+    pub async fn run(&self, page: Page, unit_name: &str) -> Result<Batch> {
+        let (sender, receiver) = oneshot::channel();
+        let (mapping, unit_name) = (Arc::clone(&self.mapping), unit_name.to_owned());
+        self.pool.spawn(move || {
+            // Nobody waits any more when the run was stopped: then the page is not worth the work.
+            if !sender.is_closed() {
+                let batch = DECODER.with_borrow_mut(|decoder| encode(page, &mapping, decoder, &unit_name));
+                drop(sender.send(batch));
+            }
+        });
+        receiver.await.map_err(|_| Error::internal("a worker thread died while encoding a page"))?
+    }
+}
+
+/// Decodes and maps every line of `page`, and sorts the rows of each table by their key.
+///
+/// # Errors
+/// `Refused`, naming both items, when two of the page have one target key: the mapping's key is wrong, since items of
+/// one partition key are neighbours in a data file and would quietly merge in the target.
+pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &str) -> Result<Batch> {
+    let mut mapper: Mapper<'_> = mapping.mapper();
+    let mut rows: Vec<Rows> = mapping.tables().iter().map(|table| Rows::new(table.columns.len())).collect();
+    let (mut rejects, mut skipped) = (Vec::new(), 0);
+    for (position, line) in page.lines() {
+        match decoder.decode(line, |item| mapper.map(item, line, position, &mut rows)) {
+            Ok(Mapped::Row(_)) => {}
+            Ok(Mapped::Skipped) => skipped += 1,
+            Ok(Mapped::Rejected(reject)) => rejects.push(reject),
+            Err(error) => rejects.push(Reject { position, table: None, column: None, reason: error.to_string() }),
+        }
+    }
+    let mut tables = Vec::with_capacity(rows.len());
+    for (table, rows) in mapping.tables().iter().zip(rows) {
+        let order = sorted(table, &rows, unit_name)?;
+        tables.push(TableRows { rows, order });
+    }
+    Ok(Batch { page, tables, rejects, skipped })
+}
+
+fn sorted(table: &Table, rows: &Rows, unit_name: &str) -> Result<Vec<u32>> {
+    let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
+    order.sort_unstable_by(|left, right| rows.compare(*left as usize, *right as usize, &table.key));
+    let twins = order.windows(2).find(|pair| rows.compare(pair[0] as usize, pair[1] as usize, &table.key).is_eq());
+    let Some(pair) = twins else { return Ok(order) };
+    let (first, second) = (rows.position(pair[0] as usize), rows.position(pair[1] as usize));
+    Err(Error::new(
+        ErrorKind::Refused,
+        format!(
+            "table {}: items {} and {} of {unit_name} have the same target key, so one would replace the other; \
+             give the table's whole primary key (--key PARTITION:TYPE,SORT:TYPE), or mend the mapping's key",
+            table.name,
+            first.min(second),
+            first.max(second),
+        ),
+    ))
+}

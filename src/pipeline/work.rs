@@ -1,0 +1,294 @@
+//! What is left to do: hands out units to readers, books commits, and decides when the run has ended.
+//!
+//! It joins the durable side (`checkpoint`) with what this process believes (the tracker), and keeps the first fatal
+//! error. After every lost connection it audits before it believes anything more.
+
+use super::{Ended, MaxRejects};
+use crate::checkpoint::owner::Owner;
+use crate::checkpoint::run::Checkpoint;
+use crate::checkpoint::tracker::{Next, Tracker};
+use crate::driver::pool::Pool;
+use crate::error::{Error, Result};
+use crate::model::batch::Fence;
+use crate::model::counts::Counts;
+use crate::model::page::{Span, UnitId};
+use crate::monitor::{Event, Monitor};
+use crate::source::Unit;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How often to ask whether another process has finished or died.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A unit to read, or what of it is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The unit.
+    pub unit: UnitId,
+    /// The items wanted; perhaps none, when only the unit's end is still to be checked.
+    pub wanted: Vec<Range<u64>>,
+}
+
+/// The work of one run in this process.
+pub struct Work {
+    checkpoint: Checkpoint,
+    pool: Arc<Pool>,
+    owner: Owner,
+    units: Vec<Unit>,
+    monitor: Arc<dyn Monitor>,
+    tracker: Mutex<Tracker>,
+    /// Items that the server lost: they go before new units.
+    again: Mutex<VecDeque<Assignment>>,
+    changed: Notify,
+    audits: tokio::sync::Mutex<()>,
+    audited_losses: AtomicU64,
+    failed: AtomicBool,
+    error: Mutex<Option<Error>>,
+    failed_units: Mutex<Vec<String>>,
+    rejected: AtomicU64,
+    read: AtomicU64,
+}
+
+impl Work {
+    /// The work on `units` of the run behind `checkpoint`; `so_far` is what earlier processes did.
+    #[must_use]
+    pub fn new(
+        checkpoint: Checkpoint,
+        pool: Arc<Pool>,
+        owner: Owner,
+        units: Vec<Unit>,
+        so_far: &Counts,
+        monitor: Arc<dyn Monitor>,
+    ) -> Self {
+        Work {
+            checkpoint,
+            pool,
+            owner,
+            units,
+            monitor,
+            tracker: Mutex::default(),
+            again: Mutex::default(),
+            changed: Notify::new(),
+            audits: tokio::sync::Mutex::default(),
+            audited_losses: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            error: Mutex::default(),
+            failed_units: Mutex::default(),
+            rejected: AtomicU64::new(so_far.outcomes().rejected),
+            read: AtomicU64::new(so_far.read),
+        }
+    }
+
+    /// Who watches.
+    #[must_use]
+    pub fn monitor(&self) -> Arc<dyn Monitor> {
+        Arc::clone(&self.monitor)
+    }
+
+    /// What an operator finds the unit by.
+    #[must_use]
+    pub fn unit_name(&self, unit: UnitId) -> String {
+        self.units.get(unit as usize).map_or_else(|| format!("unit {unit}"), |unit| unit.name.clone())
+    }
+
+    /// The next unit to read. Waits while units may still come back: from a crashed server, or from a process that
+    /// died. None when all is durable, a stop was requested, or the run failed.
+    pub async fn next(&self, stop: &CancellationToken) -> Option<Assignment> {
+        loop {
+            let changed = self.changed.notified();
+            if stop.is_cancelled() || self.has_failed() {
+                return None;
+            }
+            match self.look().await {
+                Ok(Look::Found(assignment)) => return Some(assignment),
+                Ok(Look::Nothing) => return None,
+                Ok(Look::Later) => {}
+                Err(error) => {
+                    self.fail(error);
+                    return None;
+                }
+            }
+            tokio::select! {
+                () = changed => {}
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Look> {
+        self.audit_after_losses().await?;
+        if let Some(assignment) = lock(&self.again).pop_front() {
+            return Ok(Look::Found(assignment));
+        }
+        let random = rand::random::<u32>();
+        if let Some(claim) = self.checkpoint.claim(&self.owner, random).await? {
+            let ledger = self.checkpoint.ledger(Some(claim.unit)).await?.remove(&claim.unit).unwrap_or_default();
+            let items = self.units.get(claim.unit as usize).map_or(0, |unit| unit.items);
+            let wanted = lock(&self.tracker).take_on(claim, items, &ledger);
+            self.monitor.event(&Event::UnitClaimed { unit: claim.unit });
+            return Ok(Look::Found(Assignment { unit: claim.unit, wanted }));
+        }
+        let mine = lock(&self.tracker).open();
+        let failed = lock(&self.failed_units).len() as u64;
+        let open = self.checkpoint.open_units().await?.saturating_sub(failed);
+        if open == 0 {
+            return Ok(Look::Nothing);
+        }
+        if mine == 0 {
+            self.monitor.event(&Event::Waiting { units: open });
+        }
+        Ok(Look::Later)
+    }
+
+    /// The fence of a unit's transactions; none when the unit failed.
+    #[must_use]
+    pub fn fence(&self, unit: UnitId) -> Option<Fence> {
+        lock(&self.tracker).claim(unit).map(|claim| Fence { unit, epoch: claim.epoch })
+    }
+
+    /// Books a durable span; stops the run when there are too many rejects.
+    ///
+    /// # Errors
+    /// Of the database; `Config` for too many rejects.
+    pub async fn committed(&self, span: Span, counts: &Counts, max_rejects: MaxRejects) -> Result<()> {
+        let rejected = counts.outcomes().rejected;
+        let rejected_all = self.rejected.fetch_add(rejected, Ordering::SeqCst) + rejected;
+        let read_all = self.read.fetch_add(counts.read, Ordering::SeqCst) + counts.read;
+        let next = lock(&self.tracker).acknowledge(span);
+        self.audit_after_losses().await?;
+        self.advance(next).await?;
+        if rejected > 0 && max_rejects.exceeded(rejected_all, read_all) {
+            return Err(self.too_many_rejects(rejected_all, span));
+        }
+        Ok(())
+    }
+
+    fn too_many_rejects(&self, rejected: u64, span: Span) -> Error {
+        Error::config(format!(
+            "{rejected} rejected so far, the last in {} among items {} to {}: more than --max-rejects allows; look at \
+             the rejects file, then mend the mapping (--restart) or allow more and run the same command again",
+            self.unit_name(span.unit),
+            span.from,
+            span.to
+        ))
+    }
+
+    /// Books that a unit's end was reached and is as it should be.
+    pub async fn verified(&self, unit: UnitId) {
+        let next = lock(&self.tracker).verified(unit);
+        if let Err(error) = self.advance(next).await {
+            self.fail(error);
+        }
+    }
+
+    async fn advance(&self, next: Next) -> Result<()> {
+        let (fence, up_to, finish) = match next {
+            Next::Nothing => return Ok(()),
+            Next::Fold(fence, up_to) => (fence, up_to, false),
+            Next::Finish(fence, up_to) => (fence, up_to, true),
+        };
+        let Some(watermark) = self.checkpoint.fold(fence, up_to, finish).await? else {
+            return self.audit().await;
+        };
+        self.monitor.event(&Event::Folded { unit: fence.unit, to: watermark });
+        if finish && watermark == up_to {
+            lock(&self.tracker).finished(fence.unit);
+            self.monitor.event(&Event::UnitDone { unit: fence.unit });
+            self.changed.notify_waiters();
+        } else if finish {
+            // The ledger has less than was acknowledged: the server lost commits.
+            return self.audit().await;
+        }
+        Ok(())
+    }
+
+    /// The unit cannot be read; the others go on.
+    pub fn unit_failed(&self, unit: UnitId, error: &Error) {
+        let reason = error.chain();
+        self.monitor.event(&Event::UnitFailed { unit, reason: &reason });
+        lock(&self.failed_units).push(reason);
+        lock(&self.tracker).give_up(unit);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends the run with `error`; the first one counts.
+    pub fn fail(&self, error: Error) {
+        lock(&self.error).get_or_insert(error);
+        self.failed.store(true, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether the run has failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Extends the lease.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn heartbeat(&self, lease: Duration) -> Result<()> {
+        self.checkpoint.heartbeat(&self.owner, lease).await
+    }
+
+    async fn audit_after_losses(&self) -> Result<()> {
+        if self.pool.losses() == self.audited_losses.load(Ordering::SeqCst) { Ok(()) } else { self.audit().await }
+    }
+
+    /// Compares what we believe with what is durable; what was lost is queued again.
+    ///
+    /// # Errors
+    /// Of the database; `Refused` when another process has taken a unit.
+    pub async fn audit(&self) -> Result<()> {
+        let _alone = self.audits.lock().await;
+        let losses = self.pool.losses();
+        for lost in self.checkpoint.audit(&self.tracker, &self.owner).await? {
+            let items = lost.ranges.iter().map(|range| range.end - range.start).sum();
+            self.monitor.event(&Event::CommitsLost { unit: lost.unit, items });
+            // Without lost items only the unit's last fold was lost; reading its end again does it anew.
+            lock(&self.again).push_back(Assignment { unit: lost.unit, wanted: lost.ranges });
+        }
+        self.audited_losses.store(losses, Ordering::SeqCst);
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Ends the work: releases the claims and says how it went.
+    ///
+    /// # Errors
+    /// The run's first fatal error.
+    pub async fn end(&self, stop: &CancellationToken) -> Result<Ended> {
+        let error = lock(&self.error).take();
+        if let Some(error) = error {
+            // Best effort: a lost lease runs out by itself, and the first error is the one to tell.
+            drop(tokio::time::timeout(POLL * 4, self.checkpoint.release(&self.owner)).await);
+            return Err(error);
+        }
+        self.checkpoint.release(&self.owner).await?;
+        let failed = std::mem::take(&mut *lock(&self.failed_units));
+        if !failed.is_empty() {
+            return Ok(Ended::UnitsFailed(failed));
+        }
+        if self.checkpoint.open_units().await? == 0 {
+            return Ok(Ended::Drained);
+        }
+        if stop.is_cancelled() { Ok(Ended::Stopped) } else { Err(Error::internal("readers ended with units left")) }
+    }
+}
+
+enum Look {
+    Found(Assignment),
+    Nothing,
+    Later,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

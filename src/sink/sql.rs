@@ -1,0 +1,168 @@
+//! The sink for SQL databases: MySQL, MariaDB, SQLite, and `null:`, which keeps the ledger and writes no rows.
+//!
+//! This file decides about attempts: what is done again, what is waited out, what ends the run. One attempt is
+//! [`transaction`](super::transaction)'s.
+
+use super::statements::Inserts;
+use super::transaction::{Abort, attempt};
+use super::{OnConflict, Sink, WriteError};
+use crate::driver::fault::{Fault, FaultKind};
+use crate::driver::pool::Pool;
+use crate::driver::session::BoxFuture;
+use crate::error::{Error, ErrorKind};
+use crate::limit::retry::Backoff;
+use crate::mapping::ddl::quote;
+use crate::mapping::{Dialect, Table};
+use crate::model::batch::{Batch, Commit};
+use crate::model::counts::Counts;
+use crate::monitor::{Event, Monitor};
+use std::sync::Arc;
+
+/// What a sink is made from.
+pub struct SqlSinkOptions {
+    /// The run, as the control tables know it.
+    pub run: String,
+    /// What to do about rows that are there.
+    pub on_conflict: OnConflict,
+    /// By table: whether it was empty when the run began and nobody else writes to it, so that a row found there
+    /// means that two items have one target key.
+    pub guarded: Vec<bool>,
+    /// False for `null:`.
+    pub write_rows: bool,
+}
+
+/// Writes batches through a pool of sessions.
+pub struct SqlSink {
+    pool: Arc<Pool>,
+    pub(super) monitor: Arc<dyn Monitor>,
+    pub(super) run: String,
+    pub(super) names: Vec<String>,
+    pub(super) inserts: Vec<Inserts>,
+    pub(super) selects: Vec<String>,
+    pub(super) guarded: Vec<bool>,
+    pub(super) replaces: bool,
+}
+
+impl SqlSink {
+    /// A sink for `tables` on a server of `dialect` that takes statements of `max_packet` bytes.
+    #[must_use]
+    pub fn new(
+        pool: Arc<Pool>,
+        tables: &[Table],
+        dialect: Dialect,
+        max_packet: usize,
+        options: SqlSinkOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Self {
+        let rows = if options.write_rows { tables } else { &[] };
+        SqlSink {
+            pool,
+            monitor,
+            run: options.run,
+            names: tables.iter().map(|table| table.name.clone()).collect(),
+            inserts: rows.iter().map(|table| Inserts::new(table, options.on_conflict, dialect, max_packet)).collect(),
+            selects: tables.iter().map(|table| select(table, dialect)).collect(),
+            guarded: options.guarded,
+            replaces: options.on_conflict == OnConflict::Replace,
+        }
+    }
+
+    async fn write_durably(&self, batch: &Batch, commit: Commit) -> Result<Counts, WriteError> {
+        let seed = commit.span.from ^ u64::from(commit.span.unit) << 32;
+        let mut waits = Waits {
+            contention: Backoff::contention(seed),
+            reconnect: Backoff::reconnect(seed),
+            blocked: Backoff::blocked(seed),
+        };
+        let mut again = false;
+        loop {
+            let fault = match self.pool.take().await {
+                Err(fault) => fault,
+                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, again).await {
+                    Ok(counts) => {
+                        self.pool.give_back(loan);
+                        return Ok(counts);
+                    }
+                    Err(abort) => {
+                        let lost = matches!(&abort, Abort::Fault(fault) if fault.kind == FaultKind::Lost);
+                        if !lost && loan.session.rollback().await.is_ok() {
+                            self.pool.give_back(loan);
+                        }
+                        match abort {
+                            Abort::Fault(fault) => fault,
+                            Abort::AlreadyCommitted(counts) => return Ok(counts),
+                            Abort::Fenced { found } => return Err(WriteError::Fenced { found }),
+                            Abort::Collision { table, row } => return Err(self.collision(batch, table, row)),
+                        }
+                    }
+                },
+            };
+            again = true;
+            self.wait(fault, commit, &mut waits).await.map_err(WriteError::Failed)?;
+        }
+    }
+
+    /// Waits as the fault demands, or gives up.
+    async fn wait(&self, fault: Fault, commit: Commit, waits: &mut Waits) -> Result<(), Error> {
+        let wait = match fault.kind {
+            FaultKind::Retry => {
+                self.monitor.event(&Event::Retried { code: &fault.code });
+                waits.contention.next()
+            }
+            FaultKind::Lost => {
+                self.pool.lost();
+                self.monitor.event(&Event::ConnectionLost { code: &fault.code });
+                waits.reconnect.next()
+            }
+            FaultKind::Blocked => {
+                self.monitor.event(&Event::Paused { reason: &fault.message });
+                waits.blocked.next()
+            }
+            _ => None,
+        };
+        match wait {
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            None => {
+                let span = commit.span;
+                Err(fault.into_error(&format!("writing unit {} items {} to {}", span.unit, span.from, span.to)))
+            }
+        }
+    }
+
+    fn collision(&self, batch: &Batch, table: usize, row: u32) -> WriteError {
+        let span = batch.page.span;
+        let position = batch.tables[table].rows.position(row as usize);
+        WriteError::Failed(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "table {}: item {position} of unit {} has the key of a row that this run wrote before, though the table \
+                 was empty when it began: the key of the mapping merges items (check --key), or the application writes \
+                 to the table too (then say --live-target); nothing of the page was written",
+                self.names[table], span.unit
+            ),
+        ))
+    }
+}
+
+/// The waits of one batch.
+struct Waits {
+    contention: Backoff,
+    reconnect: Backoff,
+    blocked: Backoff,
+}
+
+impl Sink for SqlSink {
+    fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>> {
+        Box::pin(self.write_durably(batch, commit))
+    }
+}
+
+/// Asks whether a key is in the table.
+fn select(table: &Table, dialect: Dialect) -> String {
+    let keys: Vec<String> =
+        table.key.iter().map(|column| format!("{} = ?", quote(&table.columns[*column].name, dialect))).collect();
+    format!("SELECT 1 FROM {} WHERE {}", quote(&table.name, dialect), keys.join(" AND "))
+}

@@ -1,0 +1,207 @@
+//! One batch, one transaction: fence, rows, rejects, span, commit. One attempt; the caller decides about another.
+
+use super::sql::SqlSink;
+use super::statements::Inserts;
+use crate::checkpoint::ledger;
+use crate::driver::fault::{Fault, FaultKind};
+use crate::driver::session::{Session, Statement};
+use crate::mapping::Dialect;
+use crate::model::batch::{Batch, Commit};
+use crate::model::counts::Counts;
+use crate::model::reject::Reject;
+use crate::model::rows::{CellRef, Rows};
+use crate::monitor::Event;
+
+/// How an attempt ended without a commit.
+pub(super) enum Abort {
+    /// A statement failed.
+    Fault(Fault),
+    /// The claim is not ours, or not known.
+    Fenced { found: Option<u64> },
+    /// An earlier attempt of this span has committed, with these counts.
+    AlreadyCommitted(Counts),
+    /// A row is in a table that only this run writes: the key of the mapping is wrong.
+    Collision { table: usize, row: u32 },
+}
+
+impl From<Fault> for Abort {
+    fn from(fault: Fault) -> Self {
+        Abort::Fault(fault)
+    }
+}
+
+/// Runs the transaction. On `Err` the session is inside it still, unless the connection is lost.
+pub(super) async fn attempt(
+    sink: &SqlSink,
+    session: &mut Session,
+    batch: &Batch,
+    commit: Commit,
+    again: bool,
+) -> Result<Counts, Abort> {
+    let span = commit.span;
+    session.begin().await?;
+    let found = ledger::read_fence(session, &sink.run, commit.fence).await?;
+    if found != Some(commit.fence.epoch) {
+        return Err(Abort::Fenced { found });
+    }
+    if again && let Some(counts) = ledger::find(session, &sink.run, commit).await? {
+        return Err(Abort::AlreadyCommitted(counts));
+    }
+    sink.monitor.event(&Event::TransactionBegun { span });
+    let mut counts = batch.counts();
+    let mut rejects = Vec::new();
+    for table in 0..batch.tables.len() {
+        write_table(sink, session, batch, table, &mut counts, &mut rejects).await?;
+    }
+    for reject in batch.rejects.iter().chain(&rejects) {
+        record_reject(sink, session, batch, reject).await?;
+    }
+    sink.monitor.event(&Event::RowsWritten { span });
+    match ledger::record(session, &sink.run, commit, &counts).await {
+        Err(fault) if fault.kind == FaultKind::Duplicate => {
+            let counts = ledger::find(session, &sink.run, commit).await?;
+            return Err(counts.map_or(Abort::Fault(fault), Abort::AlreadyCommitted));
+        }
+        other => other?,
+    }
+    if let Some((table, row)) = collision(sink, session, batch, &counts).await? {
+        return Err(Abort::Collision { table, row });
+    }
+    sink.monitor.event(&Event::LedgerWritten { span });
+    session.commit().await?;
+    Ok(counts)
+}
+
+/// Writes one table's rows in key order; corrects `counts` by what was there already and what was refused.
+async fn write_table(
+    sink: &SqlSink,
+    session: &mut Session,
+    batch: &Batch,
+    table: usize,
+    counts: &mut Counts,
+    rejects: &mut Vec<Reject>,
+) -> Result<(), Abort> {
+    let Some(inserts) = sink.inserts.get(table) else { return Ok(()) };
+    let (rows, order) = (&batch.tables[table].rows, &batch.tables[table].order);
+    // Runs of rows still to be written: a run that fails for a value is cut in two, until the row is found.
+    let mut runs: Vec<&[u32]> = vec![order];
+    let mut present = 0;
+    while let Some(run) = runs.pop() {
+        let Some(piece) = inserts.first_piece(rows, run) else { continue };
+        if let [row] = piece.rows
+            && let Some(bytes) = inserts.too_big(rows, *row, session.max_packet())
+        {
+            let limit = session.max_packet();
+            let reason = format!("a row of {bytes} bytes exceeds the server's max_allowed_packet of {limit}");
+            rejects.push(refused(rows, table, *row, reason));
+            runs.push(&run[1..]);
+            continue;
+        }
+        let rest = &run[piece.rows.len()..];
+        match insert(session, inserts, rows, piece.statement, piece.rows).await {
+            Ok(found) => {
+                present += found;
+                runs.push(rest);
+            }
+            Err(fault) if fault.kind == FaultKind::Value => {
+                runs.push(rest);
+                let (left, right) = piece.rows.split_at(piece.rows.len() / 2);
+                match piece.rows {
+                    [row] => {
+                        let reason = format!("the server refused the row: error {}: {}", fault.code, fault.message);
+                        rejects.push(refused(rows, table, *row, reason));
+                    }
+                    _ => runs.extend([right, left]),
+                }
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    let outcomes = &mut counts.tables[table];
+    outcomes.rejected += rejects.iter().filter(|reject| reject.table == Some(table)).count() as u64;
+    outcomes.written -= rejects.iter().filter(|reject| reject.table == Some(table)).count() as u64;
+    if !sink.replaces {
+        outcomes.written -= present;
+        outcomes.present += present;
+    }
+    Ok(())
+}
+
+/// Inserts rows with one statement; returns how many were there already.
+async fn insert(
+    session: &mut Session,
+    inserts: &Inserts,
+    rows: &Rows,
+    statement: &Statement,
+    run: &[u32],
+) -> Result<u64, Fault> {
+    let cells = run.iter().flat_map(|row| rows.row(*row as usize));
+    debug_assert_eq!(rows.columns(), inserts.columns);
+    if session.dialect() == Dialect::Sqlite {
+        let done = session.execute(statement, cells).await?;
+        return Ok((run.len() as u64).saturating_sub(done.affected));
+    }
+    session.run("DO LAST_INSERT_ID(0)").await?;
+    let done = session.execute(statement, cells).await?;
+    Ok(done.insert_id)
+}
+
+fn refused(rows: &Rows, table: usize, row: u32, reason: String) -> Reject {
+    Reject { position: rows.position(row as usize), table: Some(table), column: None, reason }
+}
+
+async fn record_reject(sink: &SqlSink, session: &mut Session, batch: &Batch, reject: &Reject) -> Result<(), Fault> {
+    let sql = Statement::new(
+        "INSERT INTO _transvase_rejects (run, unit, position, target, field, reason, item) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            .to_owned(),
+    );
+    let unit = CellRef::Int(i64::from(batch.page.span.unit));
+    let position = CellRef::Int(i64::try_from(reject.position).unwrap_or(i64::MAX));
+    let target = reject.table.and_then(|table| sink.names.get(table)).map(String::as_str);
+    let line = batch.line(reject.position);
+    let cells = [
+        optional(Some(&sink.run)),
+        unit,
+        position,
+        optional(target),
+        optional(reject.column.as_deref()),
+        optional(Some(&reject.reason)),
+        CellRef::Bytes(line),
+    ];
+    // Refusing a reject for its value would lose the item: any fault here stops the run.
+    let stop = |fault: Fault| match fault.kind {
+        FaultKind::Value | FaultKind::Duplicate => Fault { kind: FaultKind::Other, ..fault },
+        _ => fault,
+    };
+    session.execute(&sql, cells.into_iter()).await.map(drop).map_err(stop)
+}
+
+fn optional(text: Option<&str>) -> CellRef<'_> {
+    text.map_or(CellRef::Null, |text| CellRef::Text(text.as_bytes()))
+}
+
+/// The first row that was there already although only this run writes to its table; none when all is well.
+async fn collision(
+    sink: &SqlSink,
+    session: &mut Session,
+    batch: &Batch,
+    counts: &Counts,
+) -> Result<Option<(usize, u32)>, Abort> {
+    for (table, outcomes) in counts.tables.iter().enumerate() {
+        if outcomes.present == 0 || !sink.guarded.get(table).copied().unwrap_or(false) {
+            continue;
+        }
+        // Which one it was is asked outside the transaction's own rows: undo them, then look.
+        session.rollback().await?;
+        let (rows, select) = (&batch.tables[table].rows, &sink.selects[table]);
+        for row in &batch.tables[table].order {
+            let key: Vec<CellRef<'_>> =
+                sink.inserts[table].key.iter().map(|column| rows.cell(*row as usize, *column)).collect();
+            if !session.fetch(select, &key).await?.is_empty() {
+                return Ok(Some((table, *row)));
+            }
+        }
+        return Ok(Some((table, batch.tables[table].order.first().copied().unwrap_or(0))));
+    }
+    Ok(None)
+}
