@@ -17,9 +17,9 @@ use std::fmt::Write as _;
 
 /// InnoDB's longest key in bytes, for the default page size [MySQL reference manual, InnoDB limits].
 const MAX_KEY_BYTES: u32 = 3072;
-/// Columns in an InnoDB key [same].
+/// Columns in an InnoDB key (same page).
 const MAX_KEY_COLUMNS: usize = 16;
-/// Columns in an InnoDB table [same].
+/// Columns in an InnoDB table (same page).
 const MAX_COLUMNS: usize = 1017;
 /// Bytes in a row of MySQL, long text and blobs apart [MySQL reference manual, column count and row size].
 const MAX_ROW_BYTES: u32 = 65_535;

@@ -71,7 +71,7 @@
 //! | `epoch` | for date and datetime: the attribute is an N of seconds (`s`) or milliseconds (`ms`) | ISO-8601 S |
 //! | `json` | for json: `dynamodb`, with type tags and lossless, or `plain` | `dynamodb` |
 //!
-//! A column takes NULL only if one of its rules says `null`.
+//! A column takes NULL only if one of its rules says `null`. A path through NULL leads to nothing: its value is missing.
 //!
 //! | type | takes | notes |
 //! |---|---|---|
@@ -97,10 +97,10 @@
 //!
 //! Two different items must never meet in one row, so a mapping is refused unless each attribute of `key` follows from
 //! the target's key: a column with `key = true` takes it whole as `varchar`, `varbinary`, `bigint`, `int`, `decimal` or
-//! `datetime` with `epoch` (with or without `strip_prefix`), or `where` fixes it with `equals`. Key columns reject what is missing or of
-//! another type, and together take at most 3072 bytes, four for each character of `varchar`. Further columns may be part
-//! of the key; let them be ones that never change in an item. Names of tables and columns are at most 64 characters
-//! and must differ by more than case.
+//! `datetime` with `epoch` (with or without `strip_prefix`), or `where` fixes it with `equals`. Key columns reject what
+//! is missing or of another type, and together take at most 3072 bytes, four for each character of `varchar`. Further
+//! columns may be part of the key; let them be ones that never change in an item. Names of tables and columns are at
+//! most 64 characters and must differ by more than case.
 
 use super::fields::{Fields, Place};
 use super::path::Path;

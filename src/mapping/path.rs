@@ -26,9 +26,9 @@ pub(super) enum Step {
 /// What lies at the end of a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found<'a> {
-    /// A value, NULL included. Also the NULL that a path would have to pass through.
+    /// A value, NULL included.
     Value(Value<'a>),
-    /// Nothing: an attribute, member or element is absent.
+    /// Nothing: an attribute, member or element is absent, or NULL stands where the path goes on.
     Missing,
     /// A step needs a map or a list, and the value there has this other type.
     Blocked(&'static str),
@@ -100,7 +100,7 @@ pub(super) fn follow<'a>(value: Value<'a>, steps: &[Step]) -> Found<'a> {
         let next = match (step, value) {
             (Step::Name(name), Value::M(map)) => map.get(name),
             (Step::Index(index), Value::L(list)) => list.iter().nth(*index),
-            (_, Value::Null) => return Found::Value(Value::Null),
+            (_, Value::Null) => return Found::Missing,
             (_, other) => return Found::Blocked(other.tag()),
         };
         match next {
@@ -147,7 +147,8 @@ mod tests {
         assert_eq!(follow_in(line, "a.l[2]"), "missing");
         assert_eq!(follow_in(line, "a.q.r"), "missing");
         assert_eq!(follow_in(line, "b"), "missing");
-        assert_eq!(follow_in(line, "a.n.deep"), "Null");
+        assert_eq!(follow_in(line, "a.n"), "Null");
+        assert_eq!(follow_in(line, "a.n.deep"), "missing");
         assert_eq!(follow_in(line, "a.l.x"), "blocked by L");
         assert_eq!(follow_in(line, "a.l[0].x"), "blocked by N");
     }

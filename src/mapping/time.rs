@@ -76,14 +76,14 @@ fn plain_epoch_micros(plain: &[u8], clock: Clock) -> Result<i64, Fault> {
 /// `YYYY-MM-DD HH:MM:SS.ffffff`.
 pub(super) fn write_datetime(micros: i64, out: &mut Vec<u8>) {
     let seconds = micros.div_euclid(MICROS_A_SECOND);
-    write_day(seconds.div_euclid(SECONDS_A_DAY), out);
     let second = seconds.rem_euclid(SECONDS_A_DAY);
-    for (before, value) in [(b' ', second / 3600), (b':', second / 60 % 60), (b':', second % 60)] {
-        out.push(before);
-        digits(value, 2, out);
+    let mut text = *b"0000-00-00 00:00:00.000000";
+    put_day(seconds.div_euclid(SECONDS_A_DAY), &mut text);
+    for (at, value) in [(11, second / 3600), (14, second / 60 % 60), (17, second % 60)] {
+        put(value, &mut text[at..at + 2]);
     }
-    out.push(b'.');
-    digits(micros.rem_euclid(MICROS_A_SECOND), 6, out);
+    put(micros.rem_euclid(MICROS_A_SECOND), &mut text[20..]);
+    out.extend_from_slice(&text);
 }
 
 /// `YYYY-MM-DD`, for a moment that is midnight.
@@ -91,22 +91,27 @@ pub(super) fn write_date(micros: i64, out: &mut Vec<u8>) -> Result<(), Fault> {
     if micros.rem_euclid(SECONDS_A_DAY * MICROS_A_SECOND) != 0 {
         return Err(Fault::Unfit(Unfit::TimeOfDay));
     }
-    write_day(micros.div_euclid(SECONDS_A_DAY * MICROS_A_SECOND), out);
+    let mut text = *b"0000-00-00";
+    put_day(micros.div_euclid(SECONDS_A_DAY * MICROS_A_SECOND), &mut text);
+    out.extend_from_slice(&text);
     Ok(())
 }
 
-fn write_day(days: i64, out: &mut Vec<u8>) {
+fn put_day(days: i64, text: &mut [u8]) {
     let (year, month, day) = civil_from_days(days);
-    digits(year, 4, out);
-    out.push(b'-');
-    digits(month, 2, out);
-    out.push(b'-');
-    digits(day, 2, out);
+    put(year, &mut text[..4]);
+    put(month, &mut text[5..7]);
+    put(day, &mut text[8..10]);
 }
 
-/// `value`, not negative, in exactly `count` digits.
-fn digits(value: i64, count: u32, out: &mut Vec<u8>) {
-    out.extend((0..count).rev().map(|place| b'0' + u8::try_from(value / 10i64.pow(place) % 10).unwrap_or(0)));
+/// `value`, not negative, right-aligned in `text`.
+#[inline]
+fn put(value: i64, text: &mut [u8]) {
+    let mut rest = value;
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
 }
 
 fn in_range(seconds: i64) -> Result<(), Fault> {

@@ -154,6 +154,35 @@ fn a_prefix_that_is_not_there_is_a_mismatch() {
 }
 
 #[test]
+fn a_rejected_item_leaves_nothing_behind() {
+    let mapping = parse(&with_column(r#"name = "a", type = "int""#));
+    let mut rows = [Rows::new(2)];
+    let (mut mapper, mut decoder) = (mapping.mapper(), Decoder::default());
+    for (position, line) in [
+        r#"{"Item":{"id":{"S":"1"},"a":{"N":"1"}}}"#,
+        r#"{"Item":{"id":{"S":"2"},"a":{"S":"no number"}}}"#,
+        r#"{"Item":{"id":{"S":"3"},"a":{"N":"3"}}}"#,
+    ]
+    .iter()
+    .enumerate()
+    {
+        let position = u64::try_from(position).unwrap();
+        let mapped = decoder.decode(line.as_bytes(), |item| mapper.map(item, line.as_bytes(), position, &mut rows));
+        match mapped.unwrap() {
+            Mapped::Rejected(reject) => {
+                assert_eq!((reject.position, reject.table, reject.column.as_deref()), (1, Some(0), Some("a")));
+                assert!(!reject.reason.contains("no number"), "a reason never quotes the value: {}", reject.reason);
+            }
+            mapped => assert_eq!(mapped, Mapped::Row(0)),
+        }
+    }
+    let cells: Vec<_> =
+        (0..2).map(|row| (rows[0].position(row), show(rows[0].cell(row, 0)), show(rows[0].cell(row, 1)))).collect();
+    assert_eq!(cells, [(0, "1".into(), "Int(1)".into()), (2, "3".into(), "Int(3)".into())]);
+    assert_eq!(rows[0].len(), 2);
+}
+
+#[test]
 fn json_columns_hold_null_unless_told_otherwise() {
     assert_eq!(second(r#"name = "a", type = "json""#, r#"{"NULL":true}"#), r#"{"NULL":true}"#);
     assert_eq!(second(r#"name = "a", type = "json", json = "plain""#, r#"{"NULL":true}"#), "null");
