@@ -1,7 +1,7 @@
 //! Item to row, pure: which table takes an item, and what its columns get. Knows no store and no wire.
 //!
 //! A mapping is compiled once, either from a key alone ([`Mapping::document`]) or from a mapping file
-//! ([`Mapping::parse`]; [`file`] is its reference), into a plan that a [`Mapper`] follows for each item. What the room
+//! ([`Mapping::parse`]; [`mod@file`] is its reference), into a plan that a [`Mapper`] follows for each item. The room
 //! promises:
 //! - Distinct source keys give distinct target keys. This is proved when the mapping is compiled, or it is refused.
 //! - A value is stored exactly or its item is rejected: nothing is cut, clamped, rounded or merged on the way. Length,
