@@ -1,11 +1,40 @@
 //! Item to row, pure: which table takes an item, and what its columns get. Knows no store and no wire.
+//!
+//! A mapping is compiled once, either from a key alone ([`Mapping::document`]) or from a mapping file
+//! ([`Mapping::parse`]; [`mod@file`] is its reference), into a plan that a [`Mapper`] follows for each item. The room
+//! promises:
+//! - Distinct source keys give distinct target keys. This is proved when the mapping is compiled, or it is refused.
+//! - A value is stored exactly or its item is rejected: nothing is cut, clamped, rounded or merged on the way. Length,
+//!   range, scale and encoding are checked here, before a server sees the row.
+//! - The same mapping has the same [`Mapping::identity`], and maps the same item to the same row.
 
 use crate::model::reject::Reject;
-use crate::model::rows::Rows;
-use crate::model::value::Item;
+use serde::Serialize;
+use std::fmt;
+
+mod compile;
+mod convert;
+pub mod ddl;
+mod document;
+mod fields;
+pub mod file;
+pub mod fit;
+mod json;
+mod key;
+mod mapper;
+mod names;
+mod path;
+mod plan;
+mod predicate;
+mod shape;
+mod spec;
+mod time;
+
+pub use key::parse_key;
+pub use mapper::Mapper;
 
 /// The type of a key attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum KeyType {
     /// String.
     S,
@@ -16,7 +45,7 @@ pub enum KeyType {
 }
 
 /// One attribute of the DynamoDB table's primary key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyAttribute {
     /// The attribute's name.
     pub name: String,
@@ -36,7 +65,7 @@ pub enum Dialect {
 }
 
 /// The type of a target column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ColumnType {
     /// Characters, in a collation that keeps distinct texts distinct.
     Varchar(u32),
@@ -105,7 +134,10 @@ pub enum Mapped {
 /// A compiled mapping.
 #[derive(Debug)]
 pub struct Mapping {
+    key: Vec<KeyAttribute>,
     tables: Vec<Table>,
+    plan: plan::Plan,
+    identity: String,
 }
 
 impl Mapping {
@@ -114,16 +146,54 @@ impl Mapping {
     pub fn tables(&self) -> &[Table] {
         &self.tables
     }
+
+    /// The primary key of the DynamoDB table: the partition key, then the sort key if there is one.
+    #[must_use]
+    pub fn key(&self) -> &[KeyAttribute] {
+        &self.key
+    }
+
+    /// SHA-256 in hex of what was compiled: mappings that map alike, whatever the layout of their files, have the same.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    /// A mapper for one worker.
+    #[must_use]
+    pub fn mapper(&self) -> Mapper<'_> {
+        Mapper::new(self)
+    }
 }
 
-/// Maps items, one worker's worth: holds the worker's scratch space.
-pub struct Mapper<'m> {
-    _mapping: &'m Mapping,
+impl KeyType {
+    /// Its tag in DynamoDB JSON.
+    #[must_use]
+    pub fn tag(self) -> &'static str {
+        match self {
+            KeyType::S => "S",
+            KeyType::N => "N",
+            KeyType::B => "B",
+        }
+    }
 }
 
-impl Mapper<'_> {
-    /// Maps `item`, decoded from `line`, appending to the rows of the table that takes it.
-    pub fn map(&mut self, _item: Item<'_>, _line: &[u8], _position: u64, _rows: &mut [Rows]) -> Mapped {
-        Mapped::Skipped
+/// As a mapping file spells it.
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::Varchar(length) => write!(f, "varchar({length})"),
+            ColumnType::Varbinary(length) => write!(f, "varbinary({length})"),
+            ColumnType::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            ColumnType::Text => f.write_str("text"),
+            ColumnType::Blob => f.write_str("blob"),
+            ColumnType::BigInt => f.write_str("bigint"),
+            ColumnType::Int => f.write_str("int"),
+            ColumnType::Double => f.write_str("double"),
+            ColumnType::Boolean => f.write_str("boolean"),
+            ColumnType::Date => f.write_str("date"),
+            ColumnType::DateTime => f.write_str("datetime"),
+            ColumnType::Json => f.write_str("json"),
+        }
     }
 }
