@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use transvase::driver::objects::{Objects, S3Bucket, S3Options};
 use transvase::error::{ErrorKind, Result};
-use transvase::source::Source;
 use transvase::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
+use transvase::source::{Source, Unit};
 
 const BUCKET: &str = "exports";
 
@@ -47,6 +47,7 @@ impl World {
             endpoint: Some(format!("http://{address}")),
             range_bytes: 1 << 20,
             idle_timeout: Duration::from_millis(400),
+            first_wait: Duration::from_millis(10),
             ..S3Options::new(self.spill.path().to_owned())
         }
     }
@@ -74,15 +75,8 @@ impl World {
 /// The bytes of every unit; two are read at a time.
 fn read(export: &DynamoDbExport) -> Result<Vec<Vec<u8>>> {
     let units = &export.description().units;
-    let one = |at: usize| -> Result<Vec<u8>> {
-        let mut reader = Source::open(export, units[at].id, &[0..units[at].items])?;
-        let mut bytes = Vec::new();
-        while let Some(page) = reader.next()? {
-            bytes.extend_from_slice(&page.bytes);
-        }
-        Ok(bytes)
-    };
-    let some = |first: usize| (first..units.len()).step_by(2).map(|at| Ok((at, one(at)?))).collect::<Result<Vec<_>>>();
+    let one = |at: usize| Ok((at, read_unit(export, &units[at])?));
+    let some = |first: usize| (first..units.len()).step_by(2).map(one).collect::<Result<Vec<_>>>();
     let (even, odd) = std::thread::scope(|scope| {
         let odd = scope.spawn(|| some(1));
         (some(0), odd.join().unwrap())
@@ -90,6 +84,15 @@ fn read(export: &DynamoDbExport) -> Result<Vec<Vec<u8>>> {
     let mut all = [even?, odd?].concat();
     all.sort();
     Ok(all.into_iter().map(|(_, bytes)| bytes).collect())
+}
+
+fn read_unit(export: &DynamoDbExport, unit: &Unit) -> Result<Vec<u8>> {
+    let mut reader = Source::open(export, unit.id, &[0..unit.items])?;
+    let mut bytes = Vec::new();
+    while let Some(page) = reader.next()? {
+        bytes.extend_from_slice(&page.bytes);
+    }
+    Ok(bytes)
 }
 
 fn spilled(folder: &Path) -> usize {
@@ -110,10 +113,10 @@ fn cut_stalled_and_refused_requests_change_nothing() {
     let world = World::new();
     let local = world.local();
     for (name, faults) in [
-        ("cuts", Faults { cut: 0.7, ..Faults::default() }),
-        ("stalls", Faults { stall: 0.4, ..Faults::default() }),
+        ("cuts", Faults { cut: 1.0, ..Faults::default() }),
+        ("stalls", Faults { stall: 0.6, ..Faults::default() }),
         ("refusals", Faults { refuse: 0.3, ..Faults::default() }),
-        ("all", Faults { cut: 0.4, stall: 0.2, refuse: 0.2, ..Faults::default() }),
+        ("all", Faults { cut: 0.7, stall: 0.3, refuse: 0.2, ..Faults::default() }),
     ] {
         let proxy = Proxy::start(world.server.address, Faults { seed: 7, after: 0..700_000, ..faults.clone() });
         let export = world.open(world.options(proxy.address)).unwrap();
@@ -139,6 +142,40 @@ fn a_server_that_never_recovers_is_given_up() {
     assert_eq!(error.kind(), ErrorKind::Transient);
     assert!(error.to_string().contains("3 attempts failed"), "{error}");
     assert_eq!(proxy.injected().refusals.load(Ordering::Relaxed), 3);
+    proxy.set(Faults::default());
+    assert!(world.open(world.options(proxy.address)).is_ok());
+}
+
+#[test]
+fn an_object_replaced_underway_is_read_anew_and_never_mixed() {
+    let world = World::new();
+    let local = world.local();
+    let path = world.folder().join(world.export.data_key(3));
+    let right = std::fs::read(&path).unwrap();
+    // The first half, which arrives before the replacement, is as it should be: only the version tells.
+    let mut wrong = right.clone();
+    let last = wrong.len() - 1;
+    wrong[last] ^= 1;
+    std::fs::write(&path, &wrong).unwrap();
+    let proxy = Proxy::start(world.server.address, Faults::default());
+    let options = S3Options { idle_timeout: Duration::from_secs(60), ..world.options(proxy.address) };
+    let export = world.open(options).unwrap();
+    proxy.cut_all();
+    proxy.set(Faults { stall: 1.0, after: 4_000_000..4_000_001, ..Faults::default() });
+    let unit = &export.description().units[3];
+    let bytes = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while proxy.injected().stalls.load(Ordering::Relaxed) == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::fs::write(&path, &right).unwrap();
+            proxy.set(Faults::default());
+            proxy.cut_all();
+        });
+        read_unit(&export, unit).unwrap()
+    });
+    assert!(bytes == local[3]);
+    assert_eq!(export.retries(), 2, "the cut range, then the whole object");
 }
 
 #[test]

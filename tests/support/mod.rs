@@ -1,5 +1,5 @@
 //! What the tests run against: servers, faults, small inputs.
 
-pub mod proxy;
-pub mod s3;
-pub mod small_export;
+pub(crate) mod proxy;
+pub(crate) mod s3;
+pub(crate) mod small_export;

@@ -12,34 +12,34 @@ use std::time::Duration;
 
 /// What goes wrong, in shares from 0 to 1.
 #[derive(Clone, Debug, Default)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Chooses connections, requests and positions.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Share of connections that are cut.
-    pub cut: f64,
+    pub(crate) cut: f64,
     /// Share of the other connections that stall: nothing more is sent, and nothing closed.
-    pub stall: f64,
+    pub(crate) stall: f64,
     /// Bytes from the server after which a connection is cut or stalls.
-    pub after: Range<u64>,
+    pub(crate) after: Range<u64>,
     /// Share of HTTP requests that are answered 500 or 503; the server does not see them.
-    pub refuse: f64,
+    pub(crate) refuse: f64,
 }
 
 /// How many faults there were.
 #[derive(Debug, Default)]
-pub struct Injected {
+pub(crate) struct Injected {
     /// Connections cut.
-    pub cuts: AtomicU64,
+    pub(crate) cuts: AtomicU64,
     /// Connections stalled.
-    pub stalls: AtomicU64,
+    pub(crate) stalls: AtomicU64,
     /// Requests refused.
-    pub refusals: AtomicU64,
+    pub(crate) refusals: AtomicU64,
 }
 
 /// A proxy, until it is dropped.
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -53,7 +53,7 @@ struct Shared {
 
 impl Proxy {
     /// Starts one in front of `upstream`, on a free port of 127.0.0.1.
-    pub fn start(upstream: SocketAddr, faults: Faults) -> Proxy {
+    pub(crate) fn start(upstream: SocketAddr, faults: Faults) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -78,19 +78,19 @@ impl Proxy {
     }
 
     /// What goes wrong from the next connection on.
-    pub fn set(&self, faults: Faults) {
+    pub(crate) fn set(&self, faults: Faults) {
         *self.shared.faults.lock().unwrap() = faults;
     }
 
     /// Cuts every connection there is.
-    pub fn cut_all(&self) {
+    pub(crate) fn cut_all(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
             drop(stream.shutdown(Shutdown::Both));
         }
     }
 
     /// How many faults there were so far.
-    pub fn injected(&self) -> &Injected {
+    pub(crate) fn injected(&self) -> &Injected {
         &self.shared.injected
     }
 }

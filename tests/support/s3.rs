@@ -13,20 +13,20 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// What the server takes.
-pub const ACCESS_KEY: &str = "AKIAEXAMPLE";
+pub(crate) const ACCESS_KEY: &str = "AKIAEXAMPLE";
 /// Its secret.
-pub const SECRET_KEY: &str = "secret-example";
+pub(crate) const SECRET_KEY: &str = "secret-example";
 
 /// A server, until it is dropped.
-pub struct S3Server {
+pub(crate) struct S3Server {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     runtime: Option<Runtime>,
 }
 
 impl S3Server {
     /// Serves the folders below `root`.
-    pub fn start(root: &Path) -> S3Server {
+    pub(crate) fn start(root: &Path) -> S3Server {
         let mut builder = S3ServiceBuilder::new(FileSystem::new(root).unwrap());
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
@@ -60,7 +60,7 @@ async fn accept(listener: TcpListener, service: S3Service) {
 }
 
 /// What the usual AWS chain would give for this server, with these keys.
-pub fn config(access_key: &str, secret_key: &str) -> SdkConfig {
+pub(crate) fn config(access_key: &str, secret_key: &str) -> SdkConfig {
     let credentials = Credentials::new(access_key, secret_key, None, None, "test");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())

@@ -11,36 +11,36 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// An export's id.
-pub const ID: &str = "01768385930622-efd1a093";
+pub(crate) const ID: &str = "01768385930622-efd1a093";
 
 /// What to write.
-pub struct SmallExport {
+pub(crate) struct SmallExport {
     /// The lines of each data file; an empty one is an empty file with itemCount 0.
-    pub files: Vec<Vec<String>>,
+    pub(crate) files: Vec<Vec<String>>,
     /// The export's `s3Prefix`.
-    pub prefix: Option<String>,
+    pub(crate) prefix: Option<String>,
     /// gzip members of each data file.
-    pub members: usize,
+    pub(crate) members: usize,
     /// How the checksum files end: `md5` or `checksum`; none are written without it.
-    pub checksum: Option<&'static str>,
+    pub(crate) checksum: Option<&'static str>,
     /// Whether the last line ends with a newline.
-    pub last_newline: bool,
+    pub(crate) last_newline: bool,
 }
 
 impl SmallExport {
     /// `files` data files of `items` items each, whose lines have some `bytes` bytes that compress little.
-    pub fn new(files: usize, items: usize, bytes: usize) -> Self {
+    pub(crate) fn new(files: usize, items: usize, bytes: usize) -> Self {
         let files = (0..files).map(|file| (0..items).map(|item| line(file, item, bytes)).collect()).collect();
         SmallExport { files, prefix: None, members: 1, checksum: Some("md5"), last_newline: true }
     }
 
     /// The folder of the manifests below `root`.
-    pub fn folder(&self, root: &Path) -> PathBuf {
+    pub(crate) fn folder(&self, root: &Path) -> PathBuf {
         root.join(self.key(""))
     }
 
     /// The key of data file `file`.
-    pub fn data_key(&self, file: usize) -> String {
+    pub(crate) fn data_key(&self, file: usize) -> String {
         self.key(&format!("data/{file:026}.json.gz"))
     }
 
@@ -50,7 +50,7 @@ impl SmallExport {
     }
 
     /// Writes it below `root`, which stands for the bucket.
-    pub fn write(&self, root: &Path) {
+    pub(crate) fn write(&self, root: &Path) {
         std::fs::create_dir_all(self.folder(root).join("data")).unwrap();
         std::fs::write(self.folder(root).join("_started"), "").unwrap();
         let mut list = String::new();
@@ -74,25 +74,11 @@ impl SmallExport {
     }
 
     /// Writes a manifest with its checksum.
-    pub fn write_manifest(&self, root: &Path, stem: &str, text: &str) {
+    pub(crate) fn write_manifest(&self, root: &Path, stem: &str, text: &str) {
         std::fs::write(self.folder(root).join(format!("{stem}.json")), text).unwrap();
         if let Some(ending) = self.checksum {
             std::fs::write(self.folder(root).join(format!("{stem}.{ending}")), md5_base64(text.as_bytes())).unwrap();
         }
-    }
-
-    /// Replaces the data file's bytes, and its MD5 in the manifest: damage that was there before AWS hashed it.
-    pub fn replace_data(&self, root: &Path, file: usize, bytes: &[u8]) {
-        let path = root.join(self.data_key(file));
-        let before = md5_base64(&std::fs::read(&path).unwrap());
-        std::fs::write(path, bytes).unwrap();
-        self.edit_list(root, |list| list.replace(&before, &md5_base64(bytes)));
-    }
-
-    /// Edits manifest-files.json and its checksum.
-    pub fn edit_list(&self, root: &Path, edit: impl FnOnce(String) -> String) {
-        let list = std::fs::read_to_string(self.folder(root).join("manifest-files.json")).unwrap();
-        self.write_manifest(root, "manifest-files", &edit(list));
     }
 
     fn text(&self, lines: &[String]) -> Vec<u8> {
@@ -105,7 +91,7 @@ impl SmallExport {
 }
 
 /// gzip in so many members.
-pub fn gzip(bytes: &[u8], members: usize) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8], members: usize) -> Vec<u8> {
     let size = bytes.len().div_ceil(members.max(1)).max(1);
     let parts: Vec<&[u8]> = if bytes.is_empty() { vec![bytes] } else { bytes.chunks(size).collect() };
     let member = |part: &[u8]| {
@@ -116,13 +102,14 @@ pub fn gzip(bytes: &[u8], members: usize) -> Vec<u8> {
     parts.into_iter().flat_map(member).collect()
 }
 
-fn md5_base64(bytes: &[u8]) -> String {
+/// MD5 as manifests write it.
+pub(crate) fn md5_base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(Md5::digest(bytes))
 }
 
 /// A line with text that does not compress well, the same for the same numbers.
 fn line(file: usize, item: usize, bytes: usize) -> String {
-    let mut state = (file as u64) << 32 | item as u64;
+    let mut state = ((file as u64) << 32) | item as u64;
     let text: String = (0..bytes / 16)
         .map(|_| {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

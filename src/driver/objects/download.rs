@@ -83,7 +83,8 @@ impl<'b> Download<'b> {
                         error = error.chain(),
                         "range asked for again"
                     );
-                    tokio::time::sleep(retry::wait(failures, self.jitter.random())).await;
+                    let wait = retry::wait(failures, self.bucket.options.first_wait, self.jitter.random());
+                    tokio::time::sleep(wait).await;
                 }
             }
             match self.version {

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-/// The first wait, before jitter: about a round trip to S3.
-pub(super) const FIRST_WAIT: Duration = Duration::from_millis(200);
-
 /// The longest wait, before jitter: S3's own throttling eases within seconds, a failover within a minute.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// The wait after the given number of failures in a row (from 1): doubled each time, then a share of it between a half
-/// and all, chosen by `random` in 0..1, so that many readers do not come back together.
-pub(super) fn wait(failures: u32, random: f64) -> Duration {
+/// The wait after the given number of failures in a row (from 1): `first`, doubled each time, then a share of it
+/// between a half and all, chosen by `random` in 0..1, so that many readers do not come back together.
+pub(super) fn wait(failures: u32, first: Duration, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let full = FIRST_WAIT.saturating_mul(1 << doublings).min(LONGEST_WAIT);
+    let full = first.saturating_mul(1 << doublings).min(LONGEST_WAIT);
     full.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -22,10 +19,11 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_limit_and_are_spread() {
-        assert_eq!(wait(1, 1.0), FIRST_WAIT);
-        assert_eq!(wait(2, 1.0), FIRST_WAIT * 2);
-        assert_eq!(wait(3, 0.0), FIRST_WAIT * 2);
-        assert_eq!(wait(8, 1.0), LONGEST_WAIT);
-        assert_eq!(wait(u32::MAX, 1.0), LONGEST_WAIT);
+        let first = Duration::from_millis(200);
+        assert_eq!(wait(1, first, 1.0), first);
+        assert_eq!(wait(2, first, 1.0), first * 2);
+        assert_eq!(wait(3, first, 0.0), first * 2);
+        assert_eq!(wait(8, first, 1.0), LONGEST_WAIT);
+        assert_eq!(wait(u32::MAX, first, 1.0), LONGEST_WAIT);
     }
 }

@@ -36,6 +36,8 @@ pub struct S3Options {
     pub idle_timeout: Duration,
     /// Failures in a row, without progress, after which an object is given up: with the waits between, a minute or so.
     pub attempts: u32,
+    /// Before the second attempt: about a round trip to S3. It doubles with every failure in a row, up to 20 s.
+    pub first_wait: Duration,
     /// Seeds the jitter of the waits.
     pub seed: u64,
 }
@@ -51,6 +53,7 @@ impl S3Options {
             connect_timeout: Duration::from_secs(7),
             idle_timeout: Duration::from_secs(20),
             attempts: 10,
+            first_wait: Duration::from_millis(200),
             seed: 0,
         }
     }

@@ -4,7 +4,7 @@
 mod small_export;
 
 use super::*;
-use small_export::{SmallExport, gzip};
+use small_export::{SmallExport, gzip, md5_base64};
 use std::path::Path;
 
 /// A line as it arrived: unit, position, bytes.
@@ -50,6 +50,20 @@ fn written(export: &SmallExport) -> tempfile::TempDir {
     root
 }
 
+/// Edits manifest-files.json and its checksum.
+fn edit_list(export: &SmallExport, root: &Path, edit: impl FnOnce(String) -> String) {
+    let list = std::fs::read_to_string(export.folder(root).join("manifest-files.json")).unwrap();
+    export.write_manifest(root, "manifest-files", &edit(list));
+}
+
+/// Replaces a data file, and its MD5 in the manifest: damage that was there before AWS hashed it.
+fn replace_data(export: &SmallExport, root: &Path, file: usize, bytes: &[u8]) {
+    let path = root.join(export.data_key(file));
+    let before = md5_base64(&std::fs::read(&path).unwrap());
+    std::fs::write(path, bytes).unwrap();
+    edit_list(export, root, |list| list.replace(&before, &md5_base64(bytes)));
+}
+
 #[test]
 fn every_line_arrives_once_at_its_position() {
     for members in [1, 7] {
@@ -74,7 +88,7 @@ fn the_description_tells_the_export_and_its_manifest_apart() {
     assert_eq!((description.table.as_str(), description.items), ("orders", 10));
     assert_eq!(description.units[1], Unit { id: 1, name: export.data_key(1), items: 5 });
     assert!(description.identity.starts_with("arn:aws:dynamodb:eu-north-1:123456789123:table/orders/export/0176"));
-    export.edit_list(root.path(), |list| list.replace("x-1", "y-1"));
+    edit_list(&export, root.path(), |list| list.replace("x-1", "y-1"));
     assert_ne!(open(root.path(), 1000).unwrap().description().identity, description.identity);
 }
 
@@ -92,7 +106,7 @@ fn only_what_is_wanted_is_handed_out_and_the_rest_is_still_counted() {
             assert!(lines == right, "{page_bytes} {wanted:?}");
         }
     }
-    export.edit_list(root.path(), |list| list.replace("itemCount\":500", "itemCount\":499"));
+    edit_list(&export, root.path(), |list| list.replace("itemCount\":500", "itemCount\":499"));
     let summary = std::fs::read_to_string(export.folder(root.path()).join("manifest-summary.json")).unwrap();
     export.write_manifest(root.path(), "manifest-summary", &summary.replace("itemCount\":500", "itemCount\":499"));
     let source = open(root.path(), 1000).unwrap();
@@ -146,7 +160,7 @@ fn keys_without_the_prefix_are_found_below_it() {
     let mut export = SmallExport::new(2, 10, 100);
     export.prefix = Some("backups".into());
     let root = written(&export);
-    export.edit_list(root.path(), |list| list.replace("backups/", ""));
+    edit_list(&export, root.path(), |list| list.replace("backups/", ""));
     let key = format!("backups/AWSDynamoDB/{}/manifest-summary.json", small_export::ID);
     let location = ExportLocation::Folder { root: root.path().to_owned(), manifest_key: key };
     let source = DynamoDbExport::open(&location, Objects::folder(root.path()), &ExportOptions::default()).unwrap();
@@ -209,7 +223,7 @@ fn flip(at: impl Fn(usize) -> usize + 'static) -> Damage {
 fn rewrite(edit: impl Fn(Vec<u8>) -> Vec<u8> + 'static) -> Damage {
     Box::new(move |export, root| {
         let bytes = std::fs::read(root.join(export.data_key(1))).unwrap();
-        export.replace_data(root, 1, &edit(bytes));
+        replace_data(export, root, 1, &edit(bytes));
     })
 }
 
@@ -218,12 +232,12 @@ fn relines(edit: impl Fn(&mut Vec<String>) + 'static) -> Damage {
     Box::new(move |export, root| {
         let mut lines = export.files[1].clone();
         edit(&mut lines);
-        export.replace_data(root, 1, &gzip((lines.join("\n") + "\n").as_bytes(), 1));
+        replace_data(export, root, 1, &gzip((lines.join("\n") + "\n").as_bytes(), 1));
     })
 }
 
 fn manifest(from: &'static str, to: &'static str) -> Damage {
-    Box::new(move |export, root| export.edit_list(root, |list| list.replacen(from, to, 1)))
+    Box::new(move |export, root| edit_list(export, root, |list| list.replacen(from, to, 1)))
 }
 
 fn damages() -> Vec<(&'static str, &'static str, Damage)> {
@@ -286,7 +300,7 @@ fn damages() -> Vec<(&'static str, &'static str, Damage)> {
             "a wrong md5",
             "is damaged: its",
             Box::new(|export, root| {
-                export.edit_list(root, |list| {
+                edit_list(export, root, |list| {
                     let md5 = list.split('"').nth(5).unwrap().to_owned();
                     list.replace(&md5, "1B2M2Y8AsgTpgAmY7PhCfg==")
                 });
@@ -296,14 +310,14 @@ fn damages() -> Vec<(&'static str, &'static str, Damage)> {
             "a listed file dropped",
             "the summary says 600",
             Box::new(|export, root| {
-                export.edit_list(root, |list| list.lines().skip(1).map(|line| format!("{line}\n")).collect());
+                edit_list(export, root, |list| list.lines().skip(1).map(|line| format!("{line}\n")).collect());
             }),
         ),
         (
             "a file listed twice",
             "is listed twice",
             Box::new(|export, root| {
-                export.edit_list(root, |list| format!("{list}{list}"));
+                edit_list(export, root, |list| format!("{list}{list}"));
             }),
         ),
     ]
@@ -342,7 +356,7 @@ fn damage_of_one_file_leaves_the_others_readable() {
 fn counts_swapped_between_files_are_noticed_in_each() {
     let export = SmallExport::new(2, 100, 100);
     let root = written(&export);
-    export.edit_list(root.path(), |list| {
+    edit_list(&export, root.path(), |list| {
         list.replacen("itemCount\":100", "itemCount\":99", 1).replacen("itemCount\":100", "itemCount\":101", 1)
     });
     let source = open(root.path(), 1000).unwrap();
