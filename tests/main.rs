@@ -1,1 +1,4 @@
 //! Tests against real servers: one binary.
+
+mod s3;
+mod support;

@@ -3,6 +3,7 @@
 pub mod fault;
 mod mysql;
 pub mod objects;
+pub mod objects;
 pub mod pool;
 pub mod session;
 mod sqlite;

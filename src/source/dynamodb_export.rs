@@ -1,1 +1,118 @@
-//! A DynamoDB full export (DYNAMODB_JSON), in a folder or in S3.
+//! A DynamoDB full export (DYNAMODB_JSON), in a folder or in S3: every data file is a unit, every line an item.
+//!
+//! Promises: what is read is what the manifests name, never what a listing shows; no line of a file is handed out
+//! before the file's MD5 has been proved; a unit whose line count is not the manifest's fails. It does not look into
+//! a line.
+
+mod inflate;
+mod keys;
+mod location;
+mod manifest;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+pub use location::ExportLocation;
+
+use super::{Description, Source, Unit, UnitReader};
+use crate::driver::objects::{Fetched, Md5, Objects};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::page::UnitId;
+use manifest::{DataFile, Summary};
+use reader::FileReader;
+use std::ops::Range;
+
+/// How to read an export.
+#[derive(Clone, Debug)]
+pub struct ExportOptions {
+    /// Bytes of a page: large enough that a page's fixed costs (a transaction, a ledger row) do not show, small enough
+    /// that many pages of many files mix in memory. A page with one longer line is longer.
+    pub page_bytes: usize,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        ExportOptions { page_bytes: 1024 * 1024 }
+    }
+}
+
+/// A complete full export whose manifests have been verified.
+#[derive(Debug)]
+pub struct DynamoDbExport {
+    objects: Objects,
+    options: ExportOptions,
+    summary: Summary,
+    manifest_folder: String,
+    description: Description,
+    /// The data file of each unit.
+    files: Vec<DataFile>,
+}
+
+impl DynamoDbExport {
+    /// Reads and verifies the manifests. Blocks; reads no data file.
+    ///
+    /// # Errors
+    /// `Config` when there is no complete export at the location, or one of a kind that is not supported; `Corrupt` when its manifests
+    /// contradict their checksums, themselves or each other.
+    pub fn open(location: &ExportLocation, objects: Objects, options: &ExportOptions) -> Result<DynamoDbExport> {
+        let folder = location.manifest_folder();
+        let bytes = manifest::read_summary(&objects, location.manifest_key(), folder)?;
+        let summary = manifest::parse_summary(&objects.name(location.manifest_key()), &bytes)?;
+        let candidates = keys::candidates(&summary.manifest_files_key, summary.prefix.as_deref(), folder);
+        let (name, bytes) = manifest::read_files(&objects, &candidates)?;
+        let files = manifest::parse_files(&name, &bytes)?;
+        manifest::check_totals(&name, &summary, &files)?;
+        let files: Vec<DataFile> = files.into_iter().filter(|file| file.items > 0).collect();
+        let units = files.iter().zip(0..).map(|(file, id)| Unit { id, name: file.key.clone(), items: file.items });
+        let description = Description {
+            table: summary.table.clone(),
+            identity: format!("{} sha256:{}", summary.export_arn, manifest::sha256(&bytes)),
+            units: units.collect(),
+            items: summary.items,
+        };
+        let (options, manifest_folder) = (options.clone(), folder.to_owned());
+        Ok(DynamoDbExport { objects, options, summary, manifest_folder, description, files })
+    }
+
+    /// Requests that had to be made again so far.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.objects.retries()
+    }
+
+    /// The data file, wherever it was copied to: proved.
+    fn fetch(&self, file: &DataFile, md5: Md5) -> Result<Fetched> {
+        let candidates = keys::candidates(&file.key, self.summary.prefix.as_deref(), &self.manifest_folder);
+        // Without the right to list, S3 says "access denied" of a key that is not there: it may be at the next place.
+        let mut denied = None;
+        for key in &candidates {
+            match self.objects.fetch(key, md5) {
+                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Config => denied = denied.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let places: Vec<String> = candidates.iter().map(|key| self.objects.name(key)).collect();
+        Err(denied.unwrap_or_else(|| {
+            Error::corrupt(format!(
+                "data file {} is missing: looked for {}; copy it from the export, then run again",
+                file.key,
+                places.join(", ")
+            ))
+        }))
+    }
+}
+
+impl Source for DynamoDbExport {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn open(&self, unit: UnitId, wanted: &[Range<u64>]) -> Result<Box<dyn UnitReader>> {
+        let file = usize::try_from(unit).ok().and_then(|at| self.files.get(at));
+        let file = file.ok_or_else(|| Error::internal(format!("the export has no unit {unit}")))?;
+        let fetched = self.fetch(file, file.md5)?;
+        Ok(Box::new(FileReader::new(unit, file, fetched, wanted, self.options.page_bytes)?))
+    }
+}
