@@ -3,7 +3,7 @@
 //!
 //! In the first round a key is exactly the catalogue's; later rounds make it distinct with a mark of their own.
 
-use super::awkward_values::{self, Case};
+use super::awkward_values::{self, Case, LARGEST};
 use super::random::plain;
 use super::value::{Attributes, Value};
 
@@ -32,8 +32,9 @@ impl Awkward {
         let (mut pk, sk) = self.texts[key].clone();
         if round > 0 {
             let mark = format!("#{round}");
+            // from the front: the longest keys differ only at their end
             while pk.len() + mark.len() > PARTITION_KEY_BYTES {
-                pk.pop();
+                pk.remove(0);
             }
             pk += &mark;
         }
@@ -66,8 +67,14 @@ impl Awkward {
         (usize::try_from(index % len).unwrap_or(0), index / len)
     }
 
+    /// The largest cases come once: else they would be nearly all of an export's bytes.
+    fn case(&self, index: u64) -> &Case {
+        let first_round = usize::try_from(index).ok().and_then(|index| self.cases.get(index));
+        first_round.unwrap_or_else(|| &self.cases[self.place(index, self.cases.len() - LARGEST).0])
+    }
+
     fn item(&self, index: u64, pk: Value, sk: Value) -> Attributes {
-        let case = &self.cases[self.place(index, self.cases.len()).0];
+        let case = self.case(index);
         let mut item = vec![(String::from("pk"), pk), (String::from("case"), Value::S(String::from(case.name)))];
         item.extend(case.attributes.iter().cloned());
         // the sort key last, after attributes that a reader may want to stop at

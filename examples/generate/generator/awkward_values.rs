@@ -12,6 +12,9 @@ pub(crate) struct Case {
     pub(crate) attributes: Attributes,
 }
 
+/// Cases at the limit on size, the last of [`cases`].
+pub(crate) const LARGEST: usize = 4;
+
 /// Every case.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -237,13 +240,13 @@ fn type_lookalikes() -> Attributes {
 }
 
 /// Items at DynamoDB's limit on size, less the room for the longest keys. Their lines are 0.4 to 2.8 MB.
-fn largest() -> Vec<Case> {
+fn largest() -> [Case; LARGEST] {
     const ROOM: usize = MAX_ITEM_BYTES - 2048 - 1024 - 64;
     let filled = |name: &'static str, unit: usize, make: &dyn Fn(usize) -> Value| {
         let empty = item_size(&vec![(String::from("big"), make(0))]);
         case(name, vec![(String::from("big"), make((ROOM - empty) / unit))])
     };
-    vec![
+    [
         filled("largest text", 10, &|times| Value::S("0123456789".repeat(times))),
         filled("largest text of control characters", 1, &|times| Value::S("\u{1}".repeat(times))),
         filled("largest binary", 4, &|times| Value::B(b"\0\xff\x10\x80".repeat(times))),

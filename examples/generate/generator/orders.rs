@@ -8,10 +8,9 @@ use super::rng::Rng;
 use std::io::{self, Write};
 
 const STATUS: [&str; 4] = ["PENDING", "SHIPPED", "DELIVERED", "CANCELLED"];
-const TAGS: [&str; 8] =
-    ["priority", "fragile", "gift-wrap", "export", "oversize", "returnable", "insured", "backorder"];
-const STREET: [&str; 6] = ["Orchard", "Mill Bridge", "Old Harbour", "Station", "Kingfisher", "Upper Saddle"];
-const KIND: [&str; 4] = ["Street", "Lane", "Avenue", "Crescent"];
+const TAGS: [&str; 8] = ["priority", "fragile", "gift", "export", "bulk", "return", "insured", "promo"];
+const STREET: [&str; 6] = ["Orchard", "Mill", "Harbour", "Station", "King", "Saddle"];
+const KIND: [&str; 4] = ["St", "Lane", "Ave", "Row"];
 
 /// Writes order `index` of `seed` as one line.
 pub(crate) fn write_line(seed: u64, index: u64, out: &mut Vec<u8>) -> io::Result<()> {
