@@ -14,12 +14,13 @@ use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 use transvase::model::decode::Decoder;
+use transvase::model::page::{Page, Span};
 use transvase::model::value::{Item, Value};
 
-/// One data file, stored and inflated.
+/// One data file, as it is stored and as one page.
 struct Input {
     compressed: Vec<u8>,
-    lines: Vec<u8>,
+    page: Page,
 }
 
 /// A stage: its name, and what it does to the input, giving a digest of the result.
@@ -38,9 +39,9 @@ fn main() -> io::Result<()> {
         .measurement_time(Duration::from_secs(5))
         .configure_from_args();
     let mut group = criterion.benchmark_group("route");
-    group.throughput(Throughput::Bytes(input.lines.len() as u64));
+    group.throughput(Throughput::Bytes(input.page.bytes.len() as u64));
     for (name, stage) in STAGES {
-        writeln!(io::stdout(), "{name}: digest {:016x} of {} bytes", stage(&input)?, input.lines.len())?;
+        writeln!(io::stdout(), "{name}: digest {:016x} of {} bytes", stage(&input)?, input.page.bytes.len())?;
         group.bench_function(name, |bencher| bencher.iter(|| stage(black_box(&input))));
     }
     group.finish();
@@ -52,12 +53,11 @@ fn main() -> io::Result<()> {
 fn input(items: u64) -> io::Result<Input> {
     let folder = tempfile::tempdir()?;
     let export = export::write(&Options { out: folder.path().to_owned(), items, files: 1, ..Options::default() })?;
-    let mut input = Input { compressed: Vec::new(), lines: Vec::new() };
-    for file in export.files {
-        input.compressed = fs::read(file.path)?;
-        MultiGzDecoder::new(input.compressed.as_slice()).read_to_end(&mut input.lines)?;
-    }
-    Ok(input)
+    let file = export.files.first().ok_or_else(|| io::Error::other("the generator wrote no data file"))?;
+    let compressed = fs::read(&file.path)?;
+    let mut bytes = Vec::new();
+    MultiGzDecoder::new(compressed.as_slice()).read_to_end(&mut bytes)?;
+    Ok(Input { compressed, page: Page { span: Span { unit: 0, from: 0, to: items }, bytes } })
 }
 
 /// Inflates in slices of a page, as the source does.
@@ -79,7 +79,7 @@ fn inflate(input: &Input) -> io::Result<u64> {
 fn decode(input: &Input) -> io::Result<u64> {
     let mut decoder = Decoder::default();
     let mut digest = Digest::default();
-    for line in input.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for (_, line) in input.page.lines() {
         decoder.decode(line, |item| digest_item(item, &mut digest)).map_err(io::Error::other)?;
     }
     Ok(digest.0)
