@@ -1,1 +1,5 @@
 //! Tests against real servers: one binary.
+
+mod fixtures;
+#[path = "../examples/generate/generator/mod.rs"]
+mod generator;
