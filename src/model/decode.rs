@@ -5,7 +5,7 @@
 //! (32 levels, 38 digits, no empty sets, no attribute named twice). What passes cannot fail later; what does not is a
 //! [`DecodeError`], which becomes a reject that quotes the untouched line.
 
-use super::number::Number;
+use super::number::{MAX_DIGITS, Number};
 use super::value::{Item, after};
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
@@ -87,13 +87,20 @@ fn item<'a>(nodes: &'a [Node<'a>]) -> Result<Item<'a>, DecodeError> {
 fn check_map(nodes: &[Node<'_>], at: usize, depth: usize) -> Result<usize, DecodeError> {
     let Some(Node::Object { len, .. }) = nodes.get(at) else { return Err(DecodeError::NotDynamoDbJson) };
     let mut seen = NameFilter::default();
+    let mut sort = false;
     let mut next = at + 1;
-    for _ in 0..*len {
+    for before in 0..*len {
         let Some(Node::String(name)) = nodes.get(next) else { return Err(DecodeError::NotDynamoDbJson) };
-        seen.add(name);
+        if seen.add(name) {
+            // in a narrow map a look at the names before is the cheapest; in a wide one they are sorted once
+            sort |= *len > NARROW;
+            if *len <= NARROW && names(nodes, at, before).any(|other| other == *name) {
+                return Err(DecodeError::NamedTwice);
+            }
+        }
         next = check_value(nodes, next + 1, depth)?;
     }
-    if seen.maybe_twice && named_twice(nodes, at, *len) {
+    if sort && named_twice(nodes, at, *len) {
         return Err(DecodeError::NamedTwice);
     }
     Ok(next)
@@ -148,7 +155,22 @@ fn check_set(
     Ok(after(nodes, at))
 }
 
+#[inline]
 fn check_number(text: &str) -> Result<(), DecodeError> {
+    if is_short_plain(text.as_bytes()) { Ok(()) } else { check_long_number(text) }
+}
+
+/// Whether the text is digits, at most one point among them, and perhaps a minus sign: with at most as many characters
+/// as DynamoDB keeps digits, its range holds any such number.
+#[inline]
+fn is_short_plain(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let points = text.iter().filter(|byte| **byte == b'.').count();
+    text.len() <= MAX_DIGITS && digits > 0 && points <= 1 && digits + points == text.len()
+}
+
+fn check_long_number(text: &str) -> Result<(), DecodeError> {
     Number::parse(text).map(|_| ()).map_err(|_| DecodeError::Number)
 }
 
@@ -179,36 +201,54 @@ fn check_base64(text: &str) -> Result<(), DecodeError> {
     if unused == 0 { Ok(()) } else { Err(DecodeError::Base64) }
 }
 
-/// A 256-bit filter over names: says "maybe twice" rarely, and never misses a pair. The exact check is dearer.
+/// Up to this many names a doubtful one is compared with each before it.
+const NARROW: usize = 32;
+
+/// A filter over names, 512 bits: says "maybe seen" rarely, and never misses a pair. The exact check is dearer.
 #[derive(Default)]
 struct NameFilter {
-    bits: [u64; 4],
-    maybe_twice: bool,
+    bits: [u64; 8],
 }
 
 impl NameFilter {
+    /// Adds a name; whether it may have been added before.
     #[inline]
-    fn add(&mut self, name: &str) {
-        let mut hash = name.len() as u64;
-        for byte in name.as_bytes() {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        hash ^= hash >> 32;
-        let word = &mut self.bits[(hash >> 6 & 3) as usize];
-        let bit = 1 << (hash & 63);
-        self.maybe_twice |= *word & bit != 0;
+    fn add(&mut self, name: &str) -> bool {
+        let hash = hash(name.as_bytes());
+        let word = &mut self.bits[(hash >> 61) as usize];
+        let bit = 1 << (hash >> 55 & 63);
+        let seen = *word & bit != 0;
         *word |= bit;
+        seen
     }
 }
 
-fn named_twice(nodes: &[Node<'_>], at: usize, len: usize) -> bool {
-    let mut names = Vec::with_capacity(len);
+/// A hash whose upper bits are good, from a name's length and both of its ends: a loop over all bytes costs as much as
+/// parsing them.
+#[inline]
+fn hash(name: &[u8]) -> u64 {
+    let ends = if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+        u64::from_le_bytes(*head) ^ u64::from_le_bytes(*tail).rotate_left(29)
+    } else if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
+        u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << 32
+    } else {
+        name.iter().fold(0, |ends, byte| ends << 8 | u64::from(*byte))
+    };
+    (ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The first `count` names of the map at `at`, all of them already checked.
+fn names<'a>(nodes: &'a [Node<'a>], at: usize, count: usize) -> impl Iterator<Item = &'a str> {
     let mut next = at + 1;
-    for _ in 0..len {
-        let Some(Node::String(name)) = nodes.get(next) else { return false };
-        names.push(*name);
+    (0..count).map_while(move |_| {
+        let Some(Node::String(name)) = nodes.get(next) else { return None };
         next = after(nodes, next + 1);
-    }
+        Some(*name)
+    })
+}
+
+fn named_twice(nodes: &[Node<'_>], at: usize, len: usize) -> bool {
+    let mut names: Vec<&str> = names(nodes, at, len).collect();
     names.sort_unstable();
     names.windows(2).any(|pair| pair[0] == pair[1])
 }
@@ -256,6 +296,42 @@ mod tests {
         assert_eq!(error(r#"{"Item":{"a":{"B":"AR=="}}}"#), DecodeError::Base64);
         assert_eq!(error(r#"{"Item":{"a":{"S":"1"},"a":{"S":"2"}}}"#), DecodeError::NamedTwice);
         assert_eq!(error(r#"{"Item":{"m":{"M":{"a":{"S":"1"},"a":{"S":"2"}}}}}"#), DecodeError::NamedTwice);
+    }
+
+    #[test]
+    fn a_name_is_found_twice_in_narrow_and_in_wide_maps() {
+        for width in [2, NARROW, NARROW + 1, 2000] {
+            for stem in ["", "a", "abcd", "attribute_", "same_beginning_and_the_same_ending_"] {
+                let mut names: Vec<String> = (0..width).map(|number| format!("{stem}{number}{stem}")).collect();
+                let line = |names: &[String]| {
+                    let all: Vec<_> = names.iter().map(|name| format!("\"{name}\":{{\"NULL\":true}}")).collect();
+                    format!("{{\"Item\":{{{}}}}}", all.join(","))
+                };
+                assert!(Decoder::default().decode(line(&names).as_bytes(), |_| ()).is_ok(), "{stem} {width}");
+                names[width / 2 - 1] = names[width - 1].clone();
+                assert_eq!(error(&line(&names)), DecodeError::NamedTwice, "{stem} {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_to_check_a_number_agrees_with_the_long() {
+        let alphabet = b"-+.0019eE ";
+        for mut code in 0..100_000_usize {
+            let mut text = String::new();
+            for _ in 0..5 {
+                text.push(char::from(alphabet[code % alphabet.len()]));
+                code /= alphabet.len();
+            }
+            for text in [text.as_str(), text.trim_end()] {
+                assert_eq!(check_number(text), check_long_number(text), "{text}");
+            }
+        }
+        for length in [37, 38, 39, 40] {
+            for text in ["9".repeat(length), format!("-{}", "9".repeat(length)), format!("0.{}", "1".repeat(length))] {
+                assert_eq!(check_number(&text), check_long_number(&text), "{text}");
+            }
+        }
     }
 
     #[test]
