@@ -193,9 +193,15 @@ impl Monitor for Meter {
                 self.items.fetch_add(counts.read, Ordering::Relaxed);
                 self.bytes.fetch_add(counts.bytes, Ordering::Relaxed);
             }
-            Event::Retried { .. } => drop(self.retries.fetch_add(1, Ordering::Relaxed)),
-            Event::ConnectionLost { .. } => drop(self.connections_lost.fetch_add(1, Ordering::Relaxed)),
-            Event::CommitsLost { items, .. } => drop(self.items_lost.fetch_add(*items, Ordering::Relaxed)),
+            Event::Retried { .. } => {
+                self.retries.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::ConnectionLost { .. } => {
+                self.connections_lost.fetch_add(1, Ordering::Relaxed);
+            }
+            Event::CommitsLost { items, .. } => {
+                self.items_lost.fetch_add(*items, Ordering::Relaxed);
+            }
             _ => {}
         }
     }

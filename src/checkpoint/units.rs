@@ -160,6 +160,16 @@ async fn claim_once(session: &mut Session, run: &str, owner: &Owner, random: u32
     let rows = session.fetch(&sql, &[text(run)]).await?;
     let Some(row) = rows.first() else { return Ok(None) };
     let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
+    // The subquery above saw the leases as they were when its statement began; an owner who came since is seen by a
+    // new statement, under the unit's row lock [measured: 1 claim in 60 was of a living owner's unit].
+    let sql = format!(
+        "SELECT COUNT(*) FROM _transvase_units u JOIN _transvase_leases l ON l.owner = u.owner \
+         WHERE u.run = ? AND u.unit = ? AND l.until_us > {now}"
+    );
+    let owned = session.fetch(&sql, &[text(run), int(unit)]).await?;
+    if owned.first().is_some_and(|row| row[0].int() != Some(0)) {
+        return Ok(None);
+    }
     let sql = format!(
         "SELECT epoch FROM _transvase_fences WHERE run = ? AND unit = ?{}",
         schema::for_update(session.dialect())

@@ -4,7 +4,6 @@ use super::ExitCode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{Report, Status};
 use indicatif::{HumanBytes, HumanCount};
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -20,7 +19,10 @@ pub fn table(report: &Report) -> String {
         Status::UnitsFailed => "not complete: some data files could not be read; mend them and run the same command",
         Status::Failed => "failed; what is durable stays, and the same command goes on from there",
     };
-    let mut line = |text: String| drop(writeln!(out, "{text}"));
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
     line(format!("run {}: {ended}", report.run));
     line(format!("  from {} ({} items)", report.table, HumanCount(report.items)));
     line(format!("  to   {} ({})", report.target, report.server));

@@ -113,7 +113,9 @@ impl Progress {
 
 impl Monitor for Progress {
     fn event(&self, event: &Event<'_>) {
-        let add = |counter: &AtomicU64, value| drop(counter.fetch_add(value, Ordering::Relaxed));
+        let add = |counter: &AtomicU64, value| {
+            counter.fetch_add(value, Ordering::Relaxed);
+        };
         match event {
             Event::PageRead { bytes, .. } => {
                 add(&self.read_pages, 1);

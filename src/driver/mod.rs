@@ -3,7 +3,6 @@
 pub mod fault;
 mod mysql;
 pub mod objects;
-pub mod objects;
 pub mod pool;
 pub mod session;
 mod sqlite;

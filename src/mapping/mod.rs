@@ -20,7 +20,7 @@ mod fields;
 pub mod file;
 pub mod fit;
 mod json;
-mod key;
+pub mod key;
 mod mapper;
 mod names;
 mod path;

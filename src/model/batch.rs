@@ -1,9 +1,9 @@
 //! A batch: what one page became, until it is durable. And what its transaction must prove and record.
 
-use super::counts::Counts;
+use super::counts::{Canary, Counts, KeyCell};
 use super::page::{Page, Span, UnitId};
 use super::reject::Reject;
-use super::rows::Rows;
+use super::rows::{CellRef, Rows};
 
 /// The rows and rejects of one page. The page stays until the batch is durable, so that a reject quotes its exact item.
 #[derive(Debug)]
@@ -25,6 +25,15 @@ pub struct TableRows {
     pub rows: Rows,
     /// Row numbers sorted by target key, all distinct keys.
     pub order: Vec<u32>,
+    /// The key's columns.
+    pub key: Vec<usize>,
+}
+
+impl TableRows {
+    /// The key cells of a row.
+    pub fn key_of(&self, row: u32) -> impl Iterator<Item = CellRef<'_>> {
+        self.key.iter().map(move |column| self.rows.cell(row as usize, *column))
+    }
 }
 
 impl Batch {
@@ -39,6 +48,21 @@ impl Batch {
     #[must_use]
     pub fn line(&self, position: u64) -> &[u8] {
         self.page.lines().find(|(at, _)| *at == position).map(|(_, line)| line).unwrap_or_default()
+    }
+
+    /// The key of the first row that is not in `refused`, to be looked for later.
+    #[must_use]
+    pub fn canary(&self, refused: &[Reject]) -> Option<Canary> {
+        let is_refused = |position| refused.iter().any(|reject| reject.position == position);
+        let (table, rows) = self.tables.iter().enumerate().find(|(_, table)| !table.order.is_empty())?;
+        let row = rows.order.iter().find(|row| !is_refused(rows.rows.position(**row as usize)))?;
+        let key = rows.key_of(*row).map(|cell| match cell {
+            CellRef::Int(value) => Some(KeyCell::Int(value)),
+            CellRef::Text(text) => std::str::from_utf8(text).ok().map(|text| KeyCell::Text(text.to_owned())),
+            CellRef::Bytes(bytes) => Some(KeyCell::Bytes(bytes.to_vec())),
+            CellRef::Null | CellRef::Double(_) => None,
+        });
+        Some(Canary { table, key: key.collect::<Option<_>>()? })
     }
 
     /// The counts if every row is newly written: the start for a sink, which moves present and refused rows.

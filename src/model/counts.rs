@@ -31,6 +31,28 @@ impl Outcomes {
     }
 }
 
+/// The target key of one row that a span made durable: should it be gone later, the table was truncated or replaced.
+/// Nothing that a plain user may ask MySQL tells of a TRUNCATE [measured].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// The table, in the mapping's order.
+    pub table: usize,
+    /// The key's cells, in the key's order.
+    pub key: Vec<KeyCell>,
+}
+
+/// A cell of a key, as JSON can hold it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyCell {
+    /// An integer.
+    Int(i64),
+    /// Text.
+    Text(String),
+    /// Bytes, one number each.
+    Bytes(Vec<u8>),
+}
+
 /// Counts of a span, or of any sum of spans. What the ledger stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -44,6 +66,9 @@ pub struct Counts {
     pub bytes: u64,
     /// By target table, in the mapping's order.
     pub tables: Vec<Outcomes>,
+    /// A row to look for later; of a sum, the first span's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 impl Counts {
@@ -59,6 +84,7 @@ impl Counts {
         self.skipped += other.skipped;
         self.rejected += other.rejected;
         self.bytes += other.bytes;
+        self.canary = self.canary.take().or_else(|| other.canary.clone());
         if self.tables.len() < other.tables.len() {
             self.tables.resize(other.tables.len(), Outcomes::default());
         }

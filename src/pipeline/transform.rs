@@ -74,7 +74,7 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
     let mut tables = Vec::with_capacity(rows.len());
     for (table, rows) in mapping.tables().iter().zip(rows) {
         let order = sorted(table, &rows, unit_name)?;
-        tables.push(TableRows { rows, order });
+        tables.push(TableRows { rows, order, key: table.key.clone() });
     }
     Ok(Batch { page, tables, rejects, skipped })
 }

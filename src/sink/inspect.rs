@@ -10,7 +10,6 @@ use crate::mapping::{Dialect, Table};
 use crate::checkpoint::run::TargetTable;
 use crate::model::rows::CellRef;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// The target tables as they are now.
 #[derive(Debug)]
@@ -84,15 +83,13 @@ async fn identity(session: &mut Session, table: &str, found: &FoundTable) -> Fau
             first_text(&session.fetch(sql, &[CellRef::Text(table.as_bytes())]).await?)
         }
         Dialect::MySql | Dialect::MariaDb => {
-            let sql = "SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
+            let sql = "SELECT CAST(UNIX_TIMESTAMP(create_time) AS CHAR) FROM information_schema.tables \
                        WHERE table_schema = DATABASE() AND table_name = ?";
             first_text(&session.fetch(sql, &[CellRef::Text(table.as_bytes())]).await?)
         }
     };
-    let mut digest = String::new();
-    for byte in Sha256::digest(format!("{found:?}")).iter().take(8) {
-        drop(write!(digest, "{byte:02x}"));
-    }
+    let digest = Sha256::digest(format!("{found:?}"));
+    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("{digest} {made}"))
 }
 

@@ -21,8 +21,7 @@ const ROW_OVERHEAD: usize = 16;
 
 /// The inserts of one table on one server.
 pub(super) struct Inserts {
-    pub(super) key: Vec<usize>,
-    pub(super) columns: usize,
+    columns: usize,
     sizes: Vec<(usize, Statement)>,
     bytes_max: usize,
 }
@@ -46,7 +45,7 @@ impl Inserts {
             .map(|size| (*size, Statement::new(insert(table, on_conflict, dialect, *size))))
             .collect();
         let bytes_max = STATEMENT_BYTES.min(max_packet.saturating_sub(1024));
-        Inserts { key: table.key.clone(), columns: table.columns.len(), sizes, bytes_max }
+        Inserts { columns: table.columns.len(), sizes, bytes_max }
     }
 
     /// The first rows of `order` that make one statement: the largest size that fits the packet. A single row is

@@ -1,7 +1,7 @@
 //! One batch, one transaction: fence, rows, rejects, span, commit. One attempt; the caller decides about another.
 
 use super::sql::SqlSink;
-use super::statements::Inserts;
+use super::statements::Piece;
 use crate::checkpoint::ledger;
 use crate::driver::fault::{Fault, FaultKind};
 use crate::driver::session::{Session, Statement};
@@ -56,6 +56,7 @@ pub(super) async fn attempt(
     for reject in batch.rejects.iter().chain(&rejects) {
         record_reject(sink, session, batch, reject).await?;
     }
+    counts.canary = if sink.inserts.is_empty() { None } else { batch.canary(&rejects) };
     sink.monitor.event(&Event::RowsWritten { span });
     match ledger::record(session, &sink.run, commit, &counts).await {
         Err(fault) if fault.kind == FaultKind::Duplicate => {
@@ -85,6 +86,7 @@ async fn write_table(
     let (rows, order) = (&batch.tables[table].rows, &batch.tables[table].order);
     // Runs of rows still to be written: a run that fails for a value is cut in two, until the row is found.
     let mut runs: Vec<&[u32]> = vec![order];
+    let mut counter = PresentCounter::default();
     let mut present = 0;
     while let Some(run) = runs.pop() {
         let Some(piece) = inserts.first_piece(rows, run) else { continue };
@@ -98,7 +100,7 @@ async fn write_table(
             continue;
         }
         let rest = &run[piece.rows.len()..];
-        match insert(session, inserts, rows, piece.statement, piece.rows).await {
+        match insert(session, rows, &piece, &mut counter).await {
             Ok(found) => {
                 present += found;
                 runs.push(rest);
@@ -127,23 +129,34 @@ async fn write_table(
     Ok(())
 }
 
+/// The session's count of rows found present: LAST_INSERT_ID() only grows, and the OK packet tells it only when the
+/// statement has moved it; a failed statement moves it too [measured on both servers].
+#[derive(Default)]
+struct PresentCounter {
+    known: Option<u64>,
+}
+
 /// Inserts rows with one statement; returns how many were there already.
 async fn insert(
     session: &mut Session,
-    inserts: &Inserts,
     rows: &Rows,
-    statement: &Statement,
-    run: &[u32],
+    piece: &Piece<'_>,
+    counter: &mut PresentCounter,
 ) -> Result<u64, Fault> {
-    let cells = run.iter().flat_map(|row| rows.row(*row as usize));
-    debug_assert_eq!(rows.columns(), inserts.columns);
+    let cells = piece.rows.iter().flat_map(|row| rows.row(*row as usize));
     if session.dialect() == Dialect::Sqlite {
-        let done = session.execute(statement, cells).await?;
-        return Ok((run.len() as u64).saturating_sub(done.affected));
+        let done = session.execute(piece.statement, cells).await?;
+        return Ok((piece.rows.len() as u64).saturating_sub(done.affected));
     }
-    session.run("DO LAST_INSERT_ID(0)").await?;
-    let done = session.execute(statement, cells).await?;
-    Ok(done.insert_id)
+    // Unknown until a statement has succeeded: reset it then.
+    let before = match counter.known.take() {
+        Some(known) => known,
+        None => session.run("DO LAST_INSERT_ID(0)").await.map(|()| 0)?,
+    };
+    let done = session.execute(piece.statement, cells).await?;
+    let after = before.max(done.insert_id);
+    counter.known = Some(after);
+    Ok(after - before)
 }
 
 fn refused(rows: &Rows, table: usize, row: u32, reason: String) -> Reject {
@@ -193,10 +206,9 @@ async fn collision(
         }
         // Which one it was is asked outside the transaction's own rows: undo them, then look.
         session.rollback().await?;
-        let (rows, select) = (&batch.tables[table].rows, &sink.selects[table]);
+        let select = &sink.selects[table];
         for row in &batch.tables[table].order {
-            let key: Vec<CellRef<'_>> =
-                sink.inserts[table].key.iter().map(|column| rows.cell(*row as usize, *column)).collect();
+            let key: Vec<CellRef<'_>> = batch.tables[table].key_of(*row).collect();
             if !session.fetch(select, &key).await?.is_empty() {
                 return Ok(Some((table, *row)));
             }
