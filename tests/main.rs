@@ -1,1 +1,8 @@
 //! Tests against real servers: one binary.
+
+#[cfg(test)]
+mod servers;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tidy;
