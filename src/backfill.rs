@@ -53,6 +53,7 @@ pub struct Options {
 pub struct Backfill {
     source: Arc<dyn Source>,
     mapping: Arc<Mapping>,
+    target: Target,
     pool: Arc<Pool>,
     checkpoint: Checkpoint,
     settings: Settings,
@@ -95,6 +96,7 @@ impl Backfill {
             before: Counts::default(),
             source,
             mapping,
+            target,
             pool,
             checkpoint,
             dialect,
@@ -102,7 +104,8 @@ impl Backfill {
             server,
             options,
         };
-        backfill.bind(matches!(target, Target::Null)).await?;
+        let is_null = matches!(backfill.target, Target::Null);
+        backfill.bind(is_null).await?;
         Ok(backfill)
     }
 
@@ -125,6 +128,9 @@ impl Backfill {
         self.before = self.checkpoint.totals().await?;
         self.check_same(&settings)?;
         self.settings = settings;
+        if !is_null && state == RunState::Resumed {
+            self.check_canaries().await?;
+        }
         self.state = state;
         Ok(())
     }
@@ -153,6 +159,28 @@ impl Backfill {
             }
         }
         Ok(())
+    }
+
+    /// Looks for rows that the run made durable: a TRUNCATE between then and now takes them all. The application may
+    /// delete some of them, so most must be gone before it counts.
+    async fn check_canaries(&self) -> Result<()> {
+        let canaries = self.checkpoint.canaries().await?;
+        let mut loan = self.pool.take().await.map_err(|fault| fault.into_error("connecting to the target"))?;
+        let missing = inspect::missing(&mut loan.session, self.mapping.tables(), &canaries).await?;
+        self.pool.give_back(loan);
+        let tolerated = if self.settings.live_target { canaries.len() / 2 } else { 0 };
+        if missing.len() <= tolerated {
+            return Ok(());
+        }
+        let table = missing.first().and_then(|canary| self.mapping.tables().get(canary.table));
+        Err(Error::refused(format!(
+            "table {}: {} of {} rows looked for are gone that run {} had written: it was truncated, restored or cleaned \
+             since; --restart begins anew (or say --live-target from the start if the application deletes rows)",
+            table.map_or("", |table| table.name.as_str()),
+            missing.len(),
+            canaries.len(),
+            self.checkpoint.run()
+        )))
     }
 
     async fn inspect(&self, create: bool) -> Result<Vec<TargetTable>> {
@@ -263,6 +291,9 @@ impl Backfill {
                 )));
             }
         }
+        if !self.settings.tables.is_empty() {
+            self.check_canaries().await?;
+        }
         self.checkpoint.complete().await?;
         monitor.event(&Event::RunComplete);
         Ok(())
@@ -279,7 +310,7 @@ impl Backfill {
             status,
             run: self.checkpoint.run().to_owned(),
             source: description.identity.clone(),
-            target: self.pool.target().to_string(),
+            target: self.target.to_string(),
             table: description.table.clone(),
             items: description.items,
             read: 0,

@@ -4,4 +4,5 @@ mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod s3;
+mod servers;
 mod support;

@@ -7,7 +7,7 @@ use crate::driver::fault::FaultResult;
 use crate::driver::session::{Fetched, Session, Statement};
 use crate::error::Result;
 use crate::model::batch::{Commit, Fence};
-use crate::model::counts::Counts;
+use crate::model::counts::{Canary, Counts};
 use crate::model::page::UnitId;
 use std::collections::BTreeMap;
 
@@ -183,6 +183,30 @@ async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, f
     let cells = [big(watermark), text(&json), text(state), text(run), int(unit)];
     session.execute(&update, cells.into_iter()).await?;
     Ok(watermark)
+}
+
+/// Canaries looked at in one check: enough that one deleted by the application does not decide.
+const CANARIES: usize = 64;
+
+impl Checkpoint {
+    /// Keys of rows that the run made durable, spread over its units.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn canaries(&self) -> Result<Vec<Canary>> {
+        const SQL: &str = "SELECT counts FROM _transvase_units WHERE run = ? \
+                           UNION ALL SELECT counts FROM _transvase_ledger WHERE run = ?";
+        self.retrying("reading the canaries", &self.run, |session, run| {
+            Box::pin(async move {
+                let rows = session.fetch(SQL, &[text(run), text(run)]).await?;
+                let step = rows.len().div_ceil(CANARIES).max(1);
+                let spread = rows.iter().step_by(step).map(|row| counts(&row[0]));
+                let found = spread.collect::<FaultResult<Vec<Counts>>>()?;
+                Ok(found.into_iter().filter_map(|counts| counts.canary).collect())
+            })
+        })
+        .await
+    }
 }
 
 /// A position or an epoch.

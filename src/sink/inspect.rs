@@ -1,15 +1,19 @@
 //! The target tables before the first row: created where asked, refused where they would lose data, and remembered by
 //! what changes when they are recreated.
 
+use crate::checkpoint::run::TargetTable;
 use crate::driver::fault::FaultResult;
 use crate::driver::session::{Fetched, Session};
 use crate::error::{Error, Result};
 use crate::mapping::ddl::{create_table, quote};
 use crate::mapping::fit::{self, FoundColumn, FoundTable, KeyPart, Severity};
 use crate::mapping::{Dialect, Table};
-use crate::checkpoint::run::TargetTable;
+use crate::model::counts::{Canary, KeyCell};
 use crate::model::rows::CellRef;
 use sha2::{Digest, Sha256};
+
+/// How a counting column is marked in [`FoundColumn::column_type`].
+const AUTO_INCREMENT: &str = "auto_increment";
 
 /// The target tables as they are now.
 #[derive(Debug)]
@@ -55,6 +59,12 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: bool) -> R
             ));
             continue;
         };
+        if found.columns.iter().any(|column| column.column_type.contains(AUTO_INCREMENT)) {
+            refusals.push(format!(
+                "table {}: an AUTO_INCREMENT column hides from the count which rows were there already",
+                table.name
+            ));
+        }
         for finding in fit::check(table, &found, session.dialect()) {
             match finding.severity {
                 Severity::Refuse => refusals.push(finding.message),
@@ -68,6 +78,38 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: bool) -> R
         });
     }
     if refusals.is_empty() { Ok(inspected) } else { Err(Error::config(refusals.join("; "))) }
+}
+
+/// Which canaries' rows are no longer there.
+///
+/// # Errors
+/// Of the database.
+pub async fn missing<'c>(session: &mut Session, tables: &[Table], canaries: &'c [Canary]) -> Result<Vec<&'c Canary>> {
+    let mut missing = Vec::new();
+    for canary in canaries {
+        let Some(table) = tables.get(canary.table) else { continue };
+        let key: Vec<CellRef<'_>> = canary
+            .key
+            .iter()
+            .map(|cell| match cell {
+                KeyCell::Int(value) => CellRef::Int(*value),
+                KeyCell::Text(text) => CellRef::Text(text.as_bytes()),
+                KeyCell::Bytes(bytes) => CellRef::Bytes(bytes),
+            })
+            .collect();
+        let rows = session.fetch(&select_key(table, session.dialect()), &key).await;
+        if rows.map_err(|fault| fault.into_error(&format!("looking into table {}", table.name)))?.is_empty() {
+            missing.push(canary);
+        }
+    }
+    Ok(missing)
+}
+
+/// Asks whether a key is in the table.
+pub(super) fn select_key(table: &Table, dialect: Dialect) -> String {
+    let keys: Vec<String> =
+        table.key.iter().map(|column| format!("{} = ?", quote(&table.columns[*column].name, dialect))).collect();
+    format!("SELECT 1 FROM {} WHERE {}", quote(&table.name, dialect), keys.join(" AND "))
 }
 
 async fn is_empty(session: &mut Session, table: &str) -> FaultResult<bool> {
@@ -162,10 +204,11 @@ fn mysql_column(row: &[Fetched]) -> FoundColumn {
     let number = |index: usize| row.get(index).and_then(Fetched::int).and_then(|value| u64::try_from(value).ok());
     let extra = text(11).unwrap_or_default().to_lowercase();
     let nullable = text(9).is_some_and(|text| text == "YES");
+    let counting = if extra.contains(AUTO_INCREMENT) { " auto_increment" } else { "" };
     FoundColumn {
         name: text(0).unwrap_or_default(),
         data_type: text(1).unwrap_or_default().to_lowercase(),
-        column_type: text(2).unwrap_or_default().to_lowercase(),
+        column_type: text(2).unwrap_or_default().to_lowercase() + counting,
         char_length: number(3),
         numeric_precision: number(4),
         numeric_scale: number(5),

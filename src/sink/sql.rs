@@ -3,6 +3,7 @@
 //! This file decides about attempts: what is done again, what is waited out, what ends the run. One attempt is
 //! [`transaction`](super::transaction)'s.
 
+use super::inspect::select_key;
 use super::statements::Inserts;
 use super::transaction::{Abort, attempt};
 use super::{OnConflict, Sink, WriteError};
@@ -11,7 +12,6 @@ use crate::driver::pool::Pool;
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::limit::retry::Backoff;
-use crate::mapping::ddl::quote;
 use crate::mapping::{Dialect, Table};
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
@@ -61,7 +61,7 @@ impl SqlSink {
             run: options.run,
             names: tables.iter().map(|table| table.name.clone()).collect(),
             inserts: rows.iter().map(|table| Inserts::new(table, options.on_conflict, dialect, max_packet)).collect(),
-            selects: tables.iter().map(|table| select(table, dialect)).collect(),
+            selects: tables.iter().map(|table| select_key(table, dialect)).collect(),
             guarded: options.guarded,
             replaces: options.on_conflict == OnConflict::Replace,
         }
@@ -158,11 +158,4 @@ impl Sink for SqlSink {
     fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>> {
         Box::pin(self.write_durably(batch, commit))
     }
-}
-
-/// Asks whether a key is in the table.
-fn select(table: &Table, dialect: Dialect) -> String {
-    let keys: Vec<String> =
-        table.key.iter().map(|column| format!("{} = ?", quote(&table.columns[*column].name, dialect))).collect();
-    format!("SELECT 1 FROM {} WHERE {}", quote(&table.name, dialect), keys.join(" AND "))
 }

@@ -1,5 +1,22 @@
-//! What the tests run against: servers, faults, small inputs.
+//! What the tests lean on: real servers on loopback, and paths into `target/`.
+//!
+//! Promises: whatever is started here is stopped when the test process ends, however it ends, and its files go with it.
+//! Must not know: anything of the engine under test, so that the engine's mistakes cannot hide in its test bench.
 
 pub(crate) mod proxy;
 pub(crate) mod s3;
+pub(crate) mod servers;
 pub(crate) mod small_export;
+
+use std::path::{Path, PathBuf};
+
+/// The target folder that this test binary was built into.
+pub(crate) fn target_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the temporary folder lies in target/").to_path_buf()
+}
+
+/// The project's root, where `fixtures/`, `src/` and `README.md` are.
+
+pub(crate) fn project_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
