@@ -1,4 +1,6 @@
 //! Tests against real servers: one binary.
 
+#[cfg(test)]
 mod s3;
+#[cfg(test)]
 mod support;
