@@ -87,7 +87,7 @@ fn read(export: &DynamoDbExport) -> Result<Vec<Vec<u8>>> {
 }
 
 fn read_unit(export: &DynamoDbExport, unit: &Unit) -> Result<Vec<u8>> {
-    let mut reader = Source::open(export, unit.id, &[0..unit.items])?;
+    let mut reader = Source::open(export, unit.id, std::slice::from_ref(&(0..unit.items)))?;
     let mut bytes = Vec::new();
     while let Some(page) = reader.next()? {
         bytes.extend_from_slice(&page.bytes);
