@@ -83,7 +83,10 @@ impl Backfill {
         let pool = Arc::new(Pool::new(control, options.pipeline.writers + CONTROL_SESSIONS));
         let mut loan = pool.take().await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))?;
         let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
-        let server = inspect::server_version(&mut loan.session).await?;
+        let server = match &target {
+            Target::Null => "writes nothing".to_owned(),
+            _ => inspect::server_version(&mut loan.session).await?,
+        };
         pool.give_back(loan);
         let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
         let checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
