@@ -67,10 +67,10 @@ pub(super) async fn fetch(
 }
 
 fn value(row: &SqliteRow, column: usize) -> Fetched {
-    let kind = row.try_get_raw(column).map(|raw| raw.type_info().name().to_owned()).unwrap_or_default();
+    let Some(raw) = row.try_get_raw(column).ok().filter(|raw| !raw.is_null()) else { return Fetched::Null };
+    let kind = raw.type_info().name().to_owned();
     let declared = row.column(column).type_info().name().to_owned();
     match kind.as_str() {
-        "NULL" => Fetched::Null,
         "INTEGER" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Int),
         "REAL" => row
             .try_get_unchecked::<f64, _>(column)
