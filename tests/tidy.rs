@@ -160,7 +160,7 @@ fn an_upward_import_is_found_however_it_is_written() {
     assert!(finds("surprise.rs", ""));
     assert!(finds("cli/mod.rs", "use crate::surprise;"));
 
-    assert!(!finds("pipeline/mod.rs", "use crate::{sink::Sink, model::{page::Page}}; use super::queue;"));
+    assert!(!finds("pipeline/run.rs", "use crate::{sink::Sink, model::{page::Page}}; use super::queue;"));
     assert!(!finds("error.rs", "//! [`R`](crate::model::R)\n#[cfg(test)]\nmod tests {\n    use super::*;\n}"));
     assert!(!finds("model/value.rs", "use crate::model::number; use my_crate::cli;"));
 }
