@@ -3,7 +3,7 @@
 use super::fault::{Fault, FaultKind, FaultResult};
 use super::session::{Done, Fetched, Statement};
 use super::target::{MySqlTarget, Tls};
-use crate::mapping::Dialect;
+use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
