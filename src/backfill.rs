@@ -10,8 +10,9 @@ use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
-use crate::mapping::{Dialect, Mapping};
+use crate::mapping::Mapping;
 use crate::model::counts::Counts;
+use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use crate::pipeline::work::Work;
 use crate::pipeline::{self, Ended, Flow};
@@ -283,9 +284,10 @@ impl Backfill {
         }
         if !self.settings.tables.is_empty() {
             let now = self.inspect(false).await?;
-            let changed = self.settings.tables.iter().zip(&now).zip(totals.tables.iter()).find(|((then, now), counts)| {
-                then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
-            });
+            let changed =
+                self.settings.tables.iter().zip(&now).zip(totals.tables.iter()).find(|((then, now), counts)| {
+                    then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
+                });
             if let Some(((then, _), _)) = changed {
                 return Err(Error::refused(format!(
                     "table {} was altered, truncated or recreated while the run was going on; it is not complete: \

@@ -212,9 +212,8 @@ impl Meter {
     #[must_use]
     pub fn process(&self, wall: Duration) -> ProcessReport {
         let (user_seconds, system_seconds) = cpu_seconds();
-        let percentiles = |latencies: &Mutex<Latencies>| {
-            latencies.lock().unwrap_or_else(PoisonError::into_inner).percentiles()
-        };
+        let percentiles =
+            |latencies: &Mutex<Latencies>| latencies.lock().unwrap_or_else(PoisonError::into_inner).percentiles();
         ProcessReport {
             items: self.items.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),

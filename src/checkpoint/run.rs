@@ -6,8 +6,8 @@ use crate::driver::pool::Pool;
 use crate::driver::session::{BoxFuture, Session, Statement};
 use crate::error::{Error, Result};
 use crate::limit::retry::Backoff;
+use crate::model::page::Unit;
 use crate::model::rows::CellRef;
-use crate::source::Unit;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -73,7 +73,9 @@ impl Checkpoint {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
         let checkpoint = Checkpoint { pool, run: run.to_owned() };
-        checkpoint.retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session))).await?;
+        checkpoint
+            .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
+            .await?;
         Ok(checkpoint)
     }
 
@@ -100,8 +102,9 @@ impl Checkpoint {
             Some("complete") => RunState::Complete,
             _ => RunState::Resumed,
         };
-        let settings = serde_json::from_str(&row[1].text().unwrap_or_default())
-            .map_err(|error| Error::internal(format!("run {}: its settings are not readable", self.run)).because(error))?;
+        let settings = serde_json::from_str(&row[1].text().unwrap_or_default()).map_err(|error| {
+            Error::internal(format!("run {}: its settings are not readable", self.run)).because(error)
+        })?;
         Ok(Some((settings, state)))
     }
 

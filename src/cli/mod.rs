@@ -103,7 +103,13 @@ pub struct MappingArgs {
     #[arg(long, env = "TRANSVASE_TABLE", value_name = "NAME", conflicts_with = "mapping")]
     pub table: Option<String>,
     /// With --key: another column name for a key attribute that the target cannot take.
-    #[arg(long, env = "TRANSVASE_RENAME", value_name = "KEY=COLUMN", value_delimiter = ',', conflicts_with = "mapping")]
+    #[arg(
+        long,
+        env = "TRANSVASE_RENAME",
+        value_name = "KEY=COLUMN",
+        value_delimiter = ',',
+        conflicts_with = "mapping"
+    )]
     pub rename: Vec<String>,
 }
 

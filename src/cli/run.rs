@@ -26,8 +26,7 @@ pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
     let target = config::target(&args.target, typed)?;
     let mapping = config::mapping(&args.mapping, "items")?;
     let dialect = dialect_of(&target).await?;
-    let statements: Vec<String> =
-        mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
+    let statements: Vec<String> = mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
     output::print(&statements.join("\n"));
     Ok(ExitCode::Complete)
 }
@@ -52,8 +51,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
         RunState::Complete => {}
     }
     let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> =
-        vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
+    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
     if let Ok(point) = std::env::var("TRANSVASE_ABORT_AT") {
         monitors.push(Arc::new(Crash::parse(&point)?));
     }

@@ -46,9 +46,13 @@ impl Fault {
     pub fn into_error(self, what: &str) -> Error {
         let (kind, advice) = match self.kind {
             FaultKind::Retry | FaultKind::Lost => (ErrorKind::Transient, "run the same command again to resume"),
-            FaultKind::Blocked => (ErrorKind::Blocked, "make room or restore the privilege, then run the same command again"),
+            FaultKind::Blocked => {
+                (ErrorKind::Blocked, "make room or restore the privilege, then run the same command again")
+            }
             FaultKind::Denied => (ErrorKind::Config, "check the user, the password, the database and the TLS options"),
-            FaultKind::Duplicate | FaultKind::Value | FaultKind::Other => (ErrorKind::Internal, "nothing of it was written"),
+            FaultKind::Duplicate | FaultKind::Value | FaultKind::Other => {
+                (ErrorKind::Internal, "nothing of it was written")
+            }
         };
         let said = match self.kind {
             FaultKind::Value | FaultKind::Duplicate => String::new(),

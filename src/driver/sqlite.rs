@@ -75,10 +75,12 @@ fn value(row: &SqliteRow, column: usize) -> Fetched {
         "REAL" => row
             .try_get_unchecked::<f64, _>(column)
             .map_or(Fetched::Null, |value| Fetched::Bytes(value.to_string().into_bytes())),
-        _ if declared == "BLOB" || kind == "BLOB" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Bytes),
-        _ => row
-            .try_get_unchecked::<String, _>(column)
-            .map_or(Fetched::Null, |value| Fetched::Bytes(value.into_bytes())),
+        _ if declared == "BLOB" || kind == "BLOB" => {
+            row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Bytes)
+        }
+        _ => {
+            row.try_get_unchecked::<String, _>(column).map_or(Fetched::Null, |value| Fetched::Bytes(value.into_bytes()))
+        }
     }
 }
 

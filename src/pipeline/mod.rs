@@ -138,9 +138,8 @@ impl Flow {
 /// The first fatal error, after everybody has stopped.
 pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
     flow.work.heartbeat(flow.options.lease).await?;
-    let lanes: Vec<_> = (0..flow.options.workers + flow.options.writers)
-        .map(|_| tokio::spawn(lane::run(Arc::clone(&flow))))
-        .collect();
+    let lanes: Vec<_> =
+        (0..flow.options.workers + flow.options.writers).map(|_| tokio::spawn(lane::run(Arc::clone(&flow)))).collect();
     let handle = tokio::runtime::Handle::current();
     let readers: Vec<_> = (0..flow.options.readers)
         .map(|index| {

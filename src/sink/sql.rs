@@ -12,9 +12,10 @@ use crate::driver::pool::Pool;
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::limit::retry::Backoff;
-use crate::mapping::{Dialect, Table};
+use crate::mapping::Table;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
+use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use std::sync::Arc;
 

@@ -14,10 +14,10 @@ mod tests;
 
 pub use location::ExportLocation;
 
-use super::{Description, Source, Unit, UnitReader};
+use super::{Description, Source, UnitReader};
 use crate::driver::objects::{Fetched, Md5, Objects};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::page::UnitId;
+use crate::model::page::{Unit, UnitId};
 use manifest::{DataFile, Summary};
 use reader::FileReader;
 use std::ops::Range;

@@ -1,21 +1,10 @@
 //! Where items come from: units that can be read apart, each a sequence of items with fixed positions.
 
 use crate::error::Result;
-use crate::model::page::{Page, UnitId};
+use crate::model::page::{Page, Unit, UnitId};
 use std::ops::Range;
 
 pub mod dynamodb_export;
-
-/// One unit of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
-    /// Its position in the source's list.
-    pub id: UnitId,
-    /// What an operator finds it by: the data file's key, say.
-    pub name: String,
-    /// How many items it holds, as the source declares.
-    pub items: u64,
-}
 
 /// What a source is, for the run's fingerprint and the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
