@@ -192,10 +192,10 @@ impl Checkpoint {
                 },
             };
             let wait = match fault.kind {
-                FaultKind::Retry => contention.next(),
+                FaultKind::Retry => contention.wait(),
                 FaultKind::Lost => {
                     self.pool.lost();
-                    reconnect.next()
+                    reconnect.wait()
                 }
                 _ => None,
             };

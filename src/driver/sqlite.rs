@@ -93,7 +93,7 @@ fn fault(error: &sqlx::Error) -> Fault {
     let kind = match (code & 0xff, code) {
         (_, 1555 | 2067) => FaultKind::Duplicate,
         (5 | 6, _) => FaultKind::Retry,
-        (19 | 18 | 20, _) => FaultKind::Value,
+        (18..=20, _) => FaultKind::Value,
         (13 | 8 | 3 | 10 | 23, _) => FaultKind::Blocked,
         (14 | 26, _) => FaultKind::Denied,
         _ => FaultKind::Other,

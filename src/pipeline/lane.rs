@@ -1,4 +1,5 @@
 //! A lane: takes one page at a time from the queue to its commit.
+#![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
 
 use super::Flow;
 use super::queue::Queued;

@@ -4,7 +4,6 @@
 //! error. After every lost connection it audits before it believes anything more.
 
 use super::{Ended, MaxRejects};
-use crate::model::reject::REFUSED_BY_SERVER;
 use crate::checkpoint::owner::Owner;
 use crate::checkpoint::run::Checkpoint;
 use crate::checkpoint::tracker::{Next, Tracker};
@@ -13,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::batch::Fence;
 use crate::model::counts::Counts;
 use crate::model::page::{Span, Unit, UnitId};
+use crate::model::reject::REFUSED_BY_SERVER;
 use crate::monitor::{Event, Monitor};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -172,7 +172,8 @@ impl Work {
     async fn too_many_rejects(&self, rejected: u64) -> Result<Error> {
         let first = self.checkpoint.rejects(None).await?.into_iter().next();
         let first = first.map_or_else(String::new, |reject| {
-            let place = |name: &str, value: Option<String>| value.map_or(String::new(), |value| format!(", {name} {value}"));
+            let place =
+                |name: &str, value: Option<String>| value.map_or(String::new(), |value| format!(", {name} {value}"));
             let reason = reject.reason.unwrap_or_default();
             // What a server says may quote the value: the file may hold it, a message may not.
             let reason = reason.split(REFUSED_BY_SERVER).next().filter(|own| !own.is_empty());

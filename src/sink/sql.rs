@@ -108,16 +108,16 @@ impl SqlSink {
         let wait = match fault.kind {
             FaultKind::Retry => {
                 self.monitor.event(&Event::Retried { code: &fault.code });
-                waits.contention.next()
+                waits.contention.wait()
             }
             FaultKind::Lost => {
                 self.pool.lost();
                 self.monitor.event(&Event::ConnectionLost { code: &fault.code });
-                waits.reconnect.next()
+                waits.reconnect.wait()
             }
             FaultKind::Blocked => {
                 self.monitor.event(&Event::Paused { reason: &fault.message });
-                waits.blocked.next()
+                waits.blocked.wait()
             }
             _ => None,
         };
