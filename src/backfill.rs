@@ -84,7 +84,10 @@ impl Backfill {
         let pool = Arc::new(Pool::new(control, options.pipeline.writers + CONTROL_SESSIONS));
         let mut loan = pool.take().await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))?;
         let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
-        let server = inspect::server_version(&mut loan.session).await?;
+        let server = match target {
+            Target::Null => "nothing is written".to_owned(),
+            Target::MySql(_) | Target::Sqlite(_) => inspect::server_version(&mut loan.session).await?,
+        };
         pool.give_back(loan);
         let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
         let checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
@@ -113,6 +116,10 @@ impl Backfill {
     /// Finds the stored run and checks that it is this one, or stores a new one.
     async fn bind(&mut self, is_null: bool) -> Result<()> {
         let stored = self.checkpoint.load().await?;
+        if let Some((settings, _)) = &stored {
+            // Before the tables are judged: by another mapping's measure they would look wrong.
+            self.check_same(settings)?;
+        }
         let create = self.options.create_tables && stored.is_none();
         self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
         let (settings, state) = match stored {
