@@ -90,8 +90,9 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
         }
     }
     line(format!(
-        "  retries {}, connections lost {}, items written again after a server crash {}, seed {}",
-        p.retries, p.connections_lost, p.items_lost_by_server, report.seed
+        "  done again: {} transactions, {} requests to the source; connections lost {}, items written again after a \
+         server crash {}; seed {}",
+        p.retries, p.source_retries, p.connections_lost, p.items_lost_by_server, report.seed
     ));
 }
 

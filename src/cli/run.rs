@@ -14,7 +14,7 @@ use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
 use crate::mapping::ddl::create_table;
 use crate::monitor::{Monitor, Monitors};
-use crate::report::Meter;
+use crate::report::{Meter, ProcessReport};
 use crate::source::Source;
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let writers = options.pipeline.writers;
     let source: Arc<dyn Source> = Arc::new(open(args).await?);
     let mapping = config::mapping(&args.mapping, &source.description().table)?;
-    let run = backfill::Backfill::prepare(source, mapping, target, options).await?;
+    let run = backfill::Backfill::prepare(Arc::clone(&source), mapping, target, options).await?;
     let (before, items) = run.progress();
     let progress = Arc::new(Progress::new(items, before, writers));
     match run.state() {
@@ -64,7 +64,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
     progress.finish();
     let (mut report, error) = ended?;
-    report.process = meter.process(started.elapsed());
+    report.process = ProcessReport { source_retries: source.retries(), ..meter.process(started.elapsed()) };
     output::print(&output::table(&report));
     if let Some(path) = &args.report {
         output::write_json(&report, path)?;

@@ -30,6 +30,9 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// `Corrupt` names the unit and what is wrong with it; `Transient` when it could not be read after retries.
     fn open(&self, unit: UnitId, wanted: &[Range<u64>]) -> Result<Box<dyn UnitReader>>;
+
+    /// Requests that had to be made again so far.
+    fn retries(&self) -> u64;
 }
 
 /// Reads one unit, page by page.
