@@ -9,3 +9,4 @@ mod generator;
 mod s3;
 mod servers;
 mod support;
+mod tidy;

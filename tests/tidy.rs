@@ -8,13 +8,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the bottom up. A room imports rooms of lower levels only; level 0 is four levels of one room each.
-const LEVELS: [&[&str]; 9] = [
+const LEVELS: [&[&str]; 11] = [
     &["error"],
     &["model"],
     &["monitor"],
     &["report"],
     &["driver", "mapping"],
-    &["source", "sink", "checkpoint", "limit"],
+    &["limit"],
+    &["checkpoint"],
+    &["source", "sink"],
     &["pipeline"],
     &["plan", "backfill", "verify", "follow", "dual", "phase", "schema"],
     &["cli", "main"],
