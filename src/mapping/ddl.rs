@@ -18,7 +18,6 @@ pub fn create_table(table: &Table, dialect: Dialect) -> String {
         Dialect::MySql | Dialect::MariaDb => {
             format!(" ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT {}", collation(dialect))
         }
-        Dialect::Sqlite if table.key.is_empty() => " STRICT".into(),
         // With rowids: rows arrive in hash order, and only the narrow key index should be touched at random.
         Dialect::Sqlite => " STRICT".into(),
     };
