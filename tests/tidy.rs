@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Rooms from the bottom up. A room imports rooms of lower levels only; level 0 is four levels of one room each.
+/// Rooms from the bottom up. A room imports rooms of lower levels only.
 const LEVELS: [&[&str]; 11] = [
     &["error"],
     &["model"],
@@ -18,7 +18,7 @@ const LEVELS: [&[&str]; 11] = [
     &["checkpoint"],
     &["source", "sink"],
     &["pipeline"],
-    &["plan", "backfill", "verify", "follow", "dual", "phase", "schema"],
+    &["backfill"],
     &["cli", "main"],
 ];
 

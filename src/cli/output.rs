@@ -52,7 +52,8 @@ pub fn table(report: &Report) -> String {
         line(format!("  still to do: {} items", report.items - report.read));
     }
     process_lines(report, &mut line);
-    for failure in &report.failures {
+    // An error is told once, at the very end; units are listed here.
+    for failure in report.failures.iter().filter(|_| report.status == Status::UnitsFailed) {
         line(format!("  failed: {failure}"));
     }
     if let Some(file) = &report.rejects_file {

@@ -1,4 +1,5 @@
 //! The run, seen: a bar on a terminal, plain lines elsewhere. Says the rate, the time left and what limits now.
+#![expect(clippy::disallowed_methods, reason = "the screen shows real time")]
 
 use crate::monitor::{Event, Monitor};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};

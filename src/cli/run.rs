@@ -1,4 +1,8 @@
 //! One library call a verb, between reading the configuration and printing the result.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "wall time, the second signal, the test point: all belong to the process"
+)]
 
 use super::crash::Crash;
 use super::log::Log;

@@ -75,10 +75,10 @@ pub(super) async fn fetch(
 }
 
 fn value(row: &SqliteRow, column: usize) -> Fetched {
-    let kind = row.try_get_raw(column).map(|raw| raw.type_info().name().to_owned()).unwrap_or_default();
+    let Some(raw) = row.try_get_raw(column).ok().filter(|raw| !raw.is_null()) else { return Fetched::Null };
+    let kind = raw.type_info().name().to_owned();
     let declared = row.column(column).type_info().name().to_owned();
     match kind.as_str() {
-        "NULL" => Fetched::Null,
         "INTEGER" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Int),
         "REAL" => row
             .try_get_unchecked::<f64, _>(column)
@@ -101,7 +101,7 @@ fn fault(error: &sqlx::Error) -> Fault {
     let kind = match (code & 0xff, code) {
         (_, 1555 | 2067) => FaultKind::Duplicate,
         (5 | 6, _) => FaultKind::Retry,
-        (19 | 18 | 20, _) => FaultKind::Value,
+        (18..=20, _) => FaultKind::Value,
         (13 | 8 | 3 | 10 | 23, _) => FaultKind::Blocked,
         (14 | 26, _) => FaultKind::Denied,
         _ => FaultKind::Other,

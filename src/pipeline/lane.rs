@@ -1,7 +1,9 @@
 //! A lane: takes one page at a time from the queue to its commit.
+#![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
 
 use super::Flow;
 use super::queue::Queued;
+use super::work::RESTORES_MAX;
 use crate::error::{Error, Result};
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
@@ -9,9 +11,6 @@ use crate::monitor::Event;
 use crate::sink::WriteError;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How often a page's claim may be found lost and be put back, before the server is not believed any more.
-const RESTORES_MAX: u32 = 5;
 
 /// Carries pages until the queue is closed and empty. After a fatal error, or once a stop is requested, pages that wait
 /// are dropped: they are not durable, so the next run reads them again. A full queue before a slow target would

@@ -18,6 +18,7 @@ use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What a sink is made from.
 pub struct SqlSinkOptions {
@@ -30,18 +31,22 @@ pub struct SqlSinkOptions {
     pub guarded: Vec<bool>,
     /// False for `null:`.
     pub write_rows: bool,
+    /// Transactions at once. The pool has more sessions, which claims and heartbeats need while these wait for locks.
+    pub writers: usize,
 }
 
 /// Writes batches through a pool of sessions.
 pub struct SqlSink {
     pool: Arc<Pool>,
+    writers: Semaphore,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) run: String,
     pub(super) names: Vec<String>,
     pub(super) inserts: Vec<Inserts>,
     pub(super) selects: Vec<String>,
     pub(super) guarded: Vec<bool>,
-    pub(super) replaces: bool,
+    /// By table: whether a row that is there is overwritten.
+    pub(super) replaces: Vec<bool>,
 }
 
 impl SqlSink {
@@ -56,15 +61,25 @@ impl SqlSink {
         monitor: Arc<dyn Monitor>,
     ) -> Self {
         let rows = if options.write_rows { tables } else { &[] };
+        // Where nobody else writes nothing can be there to replace: a row that is would be another item's, and is
+        // to be found out rather than overwritten.
+        let replace = options.on_conflict == OnConflict::Replace;
+        let replaces: Vec<bool> =
+            (0..tables.len()).map(|table| replace && !options.guarded.get(table).copied().unwrap_or(false)).collect();
         SqlSink {
             pool,
+            writers: Semaphore::new(options.writers),
             monitor,
             run: options.run,
             names: tables.iter().map(|table| table.name.clone()).collect(),
-            inserts: rows.iter().map(|table| Inserts::new(table, options.on_conflict, dialect, max_packet)).collect(),
+            inserts: rows
+                .iter()
+                .zip(&replaces)
+                .map(|(table, replaces)| Inserts::new(table, *replaces, dialect, max_packet))
+                .collect(),
             selects: tables.iter().map(|table| select_key(table, dialect)).collect(),
             guarded: options.guarded,
-            replaces: options.on_conflict == OnConflict::Replace,
+            replaces,
         }
     }
 
@@ -77,6 +92,7 @@ impl SqlSink {
         };
         let mut again = false;
         loop {
+            let writer = self.writers.acquire().await;
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
                 Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, again).await {
@@ -98,6 +114,7 @@ impl SqlSink {
                     }
                 },
             };
+            drop(writer);
             again = true;
             self.wait(fault, commit, &mut waits).await.map_err(WriteError::Failed)?;
         }
@@ -108,16 +125,16 @@ impl SqlSink {
         let wait = match fault.kind {
             FaultKind::Retry => {
                 self.monitor.event(&Event::Retried { code: &fault.code });
-                waits.contention.next()
+                waits.contention.wait()
             }
             FaultKind::Lost => {
                 self.pool.lost();
                 self.monitor.event(&Event::ConnectionLost { code: &fault.code });
-                waits.reconnect.next()
+                waits.reconnect.wait()
             }
             FaultKind::Blocked => {
                 self.monitor.event(&Event::Paused { reason: &fault.message });
-                waits.blocked.next()
+                waits.blocked.wait()
             }
             _ => None,
         };

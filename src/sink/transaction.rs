@@ -8,7 +8,7 @@ use crate::driver::session::{Session, Statement};
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
-use crate::model::reject::Reject;
+use crate::model::reject::{REFUSED_BY_SERVER, Reject};
 use crate::model::rows::{CellRef, Rows};
 use crate::monitor::Event;
 
@@ -53,9 +53,6 @@ pub(super) async fn attempt(
     for table in 0..batch.tables.len() {
         write_table(sink, session, batch, table, &mut counts, &mut rejects).await?;
     }
-    for reject in batch.rejects.iter().chain(&rejects) {
-        record_reject(sink, session, batch, reject).await?;
-    }
     counts.canary = if sink.inserts.is_empty() { None } else { batch.canary(&rejects) };
     sink.monitor.event(&Event::RowsWritten { span });
     match ledger::record(session, &sink.run, commit, &counts).await {
@@ -64,6 +61,10 @@ pub(super) async fn attempt(
             return Err(counts.map_or(Abort::Fault(fault), Abort::AlreadyCommitted));
         }
         other => other?,
+    }
+    // After the ledger's row, which tells cleanly that an earlier attempt has committed meanwhile.
+    for reject in batch.rejects.iter().chain(&rejects) {
+        record_reject(sink, session, batch, reject).await?;
     }
     if let Some((table, row)) = collision(sink, session, batch, &counts).await? {
         return Err(Abort::Collision { table, row });
@@ -110,7 +111,7 @@ async fn write_table(
                 let (left, right) = piece.rows.split_at(piece.rows.len() / 2);
                 match piece.rows {
                     [row] => {
-                        let reason = format!("the server refused the row: error {}: {}", fault.code, fault.message);
+                        let reason = format!("{REFUSED_BY_SERVER}error {}: {}", fault.code, fault.message);
                         rejects.push(refused(rows, table, *row, reason));
                     }
                     _ => runs.extend([right, left]),
@@ -122,7 +123,7 @@ async fn write_table(
     let outcomes = &mut counts.tables[table];
     outcomes.rejected += rejects.iter().filter(|reject| reject.table == Some(table)).count() as u64;
     outcomes.written -= rejects.iter().filter(|reject| reject.table == Some(table)).count() as u64;
-    if !sink.replaces {
+    if !sink.replaces.get(table).copied().unwrap_or(false) {
         outcomes.written -= present;
         outcomes.present += present;
     }
