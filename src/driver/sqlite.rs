@@ -8,13 +8,6 @@ use sqlx::{Arguments, Column, ConnectOptions, Connection, Row, SqliteConnection,
 use std::path::Path;
 use std::time::Duration;
 
-/// Keys arrive in hash order, so each page of the file is touched again and again: SQLite's own 2 MB write and read it
-/// as often. Negative is KiB [sqlite.org/pragma.html].
-const CACHE_KIB: &str = "-65536";
-
-/// The log is copied into the file this rarely (64 MB of 4 KB pages), for the same reason.
-const WAL_PAGES: &str = "16384";
-
 /// Writers queue here: one file has one writer at a time.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -30,8 +23,6 @@ pub(super) async fn connect(path: &Path) -> FaultResult<SqliteConnection> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .pragma("cache_size", CACHE_KIB)
-        .pragma("wal_autocheckpoint", WAL_PAGES)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("cache_size", CACHE_KIB)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
