@@ -67,18 +67,24 @@ pub(super) async fn fetch(
 }
 
 fn value(row: &SqliteRow, column: usize) -> Fetched {
-    let kind = row.try_get_raw(column).map(|raw| raw.type_info().name().to_owned()).unwrap_or_default();
+    // The type of a NULL is its column's, so NULL must be asked for first.
+    let Some(kind) =
+        row.try_get_raw(column).ok().filter(|raw| !raw.is_null()).map(|raw| raw.type_info().name().to_owned())
+    else {
+        return Fetched::Null;
+    };
     let declared = row.column(column).type_info().name().to_owned();
     match kind.as_str() {
-        "NULL" => Fetched::Null,
         "INTEGER" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Int),
         "REAL" => row
             .try_get_unchecked::<f64, _>(column)
             .map_or(Fetched::Null, |value| Fetched::Bytes(value.to_string().into_bytes())),
-        _ if declared == "BLOB" || kind == "BLOB" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Bytes),
-        _ => row
-            .try_get_unchecked::<String, _>(column)
-            .map_or(Fetched::Null, |value| Fetched::Bytes(value.into_bytes())),
+        _ if declared == "BLOB" || kind == "BLOB" => {
+            row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Bytes)
+        }
+        _ => {
+            row.try_get_unchecked::<String, _>(column).map_or(Fetched::Null, |value| Fetched::Bytes(value.into_bytes()))
+        }
     }
 }
 
