@@ -242,6 +242,14 @@ impl Backfill {
     }
 
     async fn flow(&self, stop: CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let rejected = self.before.outcomes().rejected;
+        if rejected > 0 && self.options.pipeline.max_rejects.exceeded(rejected, self.before.read) {
+            return Err(Error::config(format!(
+                "run {} has {rejected} rejects already, more than --max-rejects allows: look at the rejects file, then mend \
+                 the mapping (--restart) or allow more",
+                self.checkpoint.run()
+            )));
+        }
         let tables = &self.settings.tables;
         let options = SqlSinkOptions {
             run: self.checkpoint.run().to_owned(),
@@ -258,6 +266,7 @@ impl Backfill {
             Arc::clone(monitor),
         );
         let checkpoint = Checkpoint::open(Arc::clone(&self.pool), self.checkpoint.run()).await?;
+        let checkpoint = checkpoint.watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);
         let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor));
@@ -280,9 +289,10 @@ impl Backfill {
         }
         if !self.settings.tables.is_empty() {
             let now = self.inspect(false).await?;
-            let changed = self.settings.tables.iter().zip(&now).zip(totals.tables.iter()).find(|((then, now), counts)| {
-                then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
-            });
+            let changed =
+                self.settings.tables.iter().zip(&now).zip(totals.tables.iter()).find(|((then, now), counts)| {
+                    then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
+                });
             if let Some(((then, _), _)) = changed {
                 return Err(Error::refused(format!(
                     "table {} was altered, truncated or recreated while the run was going on; it is not complete: \

@@ -7,6 +7,7 @@ use crate::driver::session::{BoxFuture, Session, Statement};
 use crate::error::{Error, Result};
 use crate::limit::retry::Backoff;
 use crate::model::rows::CellRef;
+use crate::monitor::{Event, Monitor};
 use crate::source::Unit;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub enum RunState {
 pub struct Checkpoint {
     pub(super) pool: Arc<Pool>,
     pub(super) run: String,
+    /// Told of pauses; without one a target that cannot take writes is an error at once.
+    monitor: Option<Arc<dyn Monitor>>,
 }
 
 impl Checkpoint {
@@ -72,9 +75,18 @@ impl Checkpoint {
         if run.is_empty() || run.len() > schema::MAX_NAME {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
-        let checkpoint = Checkpoint { pool, run: run.to_owned() };
-        checkpoint.retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session))).await?;
+        let checkpoint = Checkpoint { pool, run: run.to_owned(), monitor: None };
+        checkpoint
+            .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
+            .await?;
         Ok(checkpoint)
+    }
+
+    /// The same, telling `monitor` of pauses: a run that is under way waits for a read-only server to be mended, here
+    /// as for its data.
+    #[must_use]
+    pub fn watched(self, monitor: Arc<dyn Monitor>) -> Self {
+        Checkpoint { monitor: Some(monitor), ..self }
     }
 
     /// The run's name.
@@ -100,8 +112,9 @@ impl Checkpoint {
             Some("complete") => RunState::Complete,
             _ => RunState::Resumed,
         };
-        let settings = serde_json::from_str(&row[1].text().unwrap_or_default())
-            .map_err(|error| Error::internal(format!("run {}: its settings are not readable", self.run)).because(error))?;
+        let settings = serde_json::from_str(&row[1].text().unwrap_or_default()).map_err(|error| {
+            Error::internal(format!("run {}: its settings are not readable", self.run)).because(error)
+        })?;
         Ok(Some((settings, state)))
     }
 
@@ -172,6 +185,7 @@ impl Checkpoint {
         operation: impl for<'s> Fn(&'s mut Session, &'s C) -> BoxFuture<'s, FaultResult<T>>,
     ) -> Result<T> {
         let (mut contention, mut reconnect) = (Backoff::contention(1), Backoff::reconnect(1));
+        let mut blocked = Backoff::blocked(1);
         loop {
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
@@ -194,6 +208,10 @@ impl Checkpoint {
                     self.pool.lost();
                     reconnect.next()
                 }
+                FaultKind::Blocked => self.monitor.as_ref().and_then(|monitor| {
+                    monitor.event(&Event::Paused { reason: &fault.message });
+                    blocked.next()
+                }),
                 _ => None,
             };
             match wait {
