@@ -25,10 +25,15 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Sessions beside the writers' own: claims, folds and heartbeats must not wait behind data.
 const CONTROL_SESSIONS: usize = 2;
+
+/// A session that fell silent for a lease is closed by the server, so that a process that was stopped inside a
+/// transaction does not keep others from its units. Shorter than this, a busy machine would lose its sessions.
+const IDLE_MIN: Duration = Duration::from_secs(2);
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -79,7 +84,10 @@ impl Backfill {
         options: Options,
     ) -> Result<Self> {
         // null: keeps its ledger in memory, so that its counts add up by the same rules.
-        let control = if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
+        let mut control = if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
+        if let Target::MySql(mysql) = &mut control {
+            mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
+        }
         let pool = Arc::new(Pool::new(control, options.pipeline.writers + CONTROL_SESSIONS));
         let mut loan = pool.take().await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))?;
         let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
@@ -112,6 +120,8 @@ impl Backfill {
     /// Finds the stored run and checks that it is this one, or stores a new one.
     async fn bind(&mut self, is_null: bool) -> Result<()> {
         let stored = self.checkpoint.load().await?;
+        // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
+        self.before = self.checkpoint.totals().await?;
         let create = self.options.create_tables && stored.is_none();
         self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
         let (settings, state) = match stored {
@@ -120,12 +130,11 @@ impl Backfill {
                 let units = &self.source.description().units;
                 let mut places: Vec<u32> = units.iter().map(|unit| unit.id).collect();
                 places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
-                self.checkpoint.create(&self.settings, units, &places).await?;
+                self.checkpoint.create(&self.settings, units, &places, rand::random::<u32>() >> 1).await?;
                 let (settings, state) = self.checkpoint.load().await?.unwrap_or((self.settings.clone(), RunState::New));
                 (settings, if state == RunState::Resumed { RunState::New } else { state })
             }
         };
-        self.before = self.checkpoint.totals().await?;
         self.check_same(&settings)?;
         self.settings = settings;
         if !is_null && state == RunState::Resumed {
@@ -256,6 +265,7 @@ impl Backfill {
             on_conflict: self.options.on_conflict,
             guarded: tables.iter().map(|table| table.empty_at_start && !self.settings.live_target).collect(),
             write_rows: !tables.is_empty(),
+            writers: self.options.pipeline.writers,
         };
         let sink = SqlSink::new(
             Arc::clone(&self.pool),
@@ -265,8 +275,7 @@ impl Backfill {
             options,
             Arc::clone(monitor),
         );
-        let checkpoint = Checkpoint::open(Arc::clone(&self.pool), self.checkpoint.run()).await?;
-        let checkpoint = checkpoint.watched(Arc::clone(monitor));
+        let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);
         let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor));

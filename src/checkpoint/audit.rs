@@ -52,9 +52,15 @@ impl Checkpoint {
         if found == claim.before && self.restore_claim(owner, claim).await? {
             return Ok(());
         }
-        Err(Error::refused(format!(
-            "run {}: another process has taken unit {} over; this one writes nothing more",
-            self.run, claim.unit
-        )))
+        Err(self.taken_over(claim.unit))
+    }
+
+    /// Why a process that lost a unit to another one stops.
+    #[must_use]
+    pub fn taken_over(&self, unit: UnitId) -> Error {
+        Error::refused(format!(
+            "run {}: another process has taken unit {unit} over; this one writes nothing more",
+            self.run
+        ))
     }
 }

@@ -154,7 +154,7 @@ fn assemble(units: &[Vec<Fetched>], spans: &[Vec<Fetched>]) -> FaultResult<BTree
 
 async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, finish: bool) -> FaultResult<u64> {
     let sql = format!(
-        "SELECT watermark, counts, items FROM _transvase_units WHERE run = ? AND unit = ?{}",
+        "SELECT watermark, counts, items, state FROM _transvase_units WHERE run = ? AND unit = ?{}",
         schema::for_update(session.dialect())
     );
     let rows = session.fetch(&sql, &[text(run), int(unit)]).await?;
@@ -175,7 +175,9 @@ async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, f
         "DELETE FROM _transvase_ledger WHERE run = ? AND unit = ? AND span_from >= ? AND span_from < ?".to_owned(),
     );
     session.execute(&delete, [text(run), int(unit), big(start), big(watermark)].into_iter()).await?;
-    let state = if finish && watermark == items { "done" } else { "open" };
+    // A fold that was decided on before the unit was finished may come after it: it must not open the unit again.
+    let was_done = row[3].text().as_deref() == Some("done");
+    let state = if was_done || (finish && watermark == items) { "done" } else { "open" };
     let update = Statement::new(
         "UPDATE _transvase_units SET watermark = ?, counts = ?, state = ? WHERE run = ? AND unit = ?".to_owned(),
     );

@@ -1,5 +1,6 @@
 //! The run: its name, its settings (the fingerprint and every derived default), its state.
 
+use super::ledger::number;
 use super::schema;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::pool::Pool;
@@ -59,11 +60,14 @@ pub enum RunState {
 }
 
 /// The control tables of one run, reached through the pool that the data goes through.
+#[derive(Clone)]
 pub struct Checkpoint {
     pub(super) pool: Arc<Pool>,
     pub(super) run: String,
     /// Told of pauses; without one a target that cannot take writes is an error at once.
     monitor: Option<Arc<dyn Monitor>>,
+    /// Tells the run from others of the same name: a process that was asleep during a `--restart` finds another one.
+    pub(super) incarnation: u64,
 }
 
 impl Checkpoint {
@@ -75,10 +79,8 @@ impl Checkpoint {
         if run.is_empty() || run.len() > schema::MAX_NAME {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
-        let checkpoint = Checkpoint { pool, run: run.to_owned(), monitor: None };
-        checkpoint
-            .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
-            .await?;
+        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, monitor: None };
+        checkpoint.retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session))).await?;
         Ok(checkpoint)
     }
 
@@ -95,19 +97,22 @@ impl Checkpoint {
         &self.run
     }
 
-    /// The stored settings and state; none when there is no such run.
+    /// The stored settings and state; none when there is no such run. From here on this is that run's checkpoint, and
+    /// no later one's of the same name.
     ///
     /// # Errors
     /// Of the database; `Internal` when the stored settings cannot be read.
-    pub async fn load(&self) -> Result<Option<(Settings, RunState)>> {
+    pub async fn load(&mut self) -> Result<Option<(Settings, RunState)>> {
         let rows = self
             .retrying("reading the run", &self.run, |session, run| {
                 Box::pin(async move {
-                    session.fetch("SELECT state, settings FROM _transvase_runs WHERE run = ?", &[text(run)]).await
+                    let sql = "SELECT state, settings, incarnation FROM _transvase_runs WHERE run = ?";
+                    session.fetch(sql, &[text(run)]).await
                 })
             })
             .await?;
         let Some(row) = rows.first() else { return Ok(None) };
+        self.incarnation = number(&row[2]).map_err(|fault| fault.into_error("reading the run"))?;
         let state = match row[0].text().as_deref() {
             Some("complete") => RunState::Complete,
             _ => RunState::Resumed,
@@ -118,19 +123,19 @@ impl Checkpoint {
         Ok(Some((settings, state)))
     }
 
-    /// Stores a new run with its units; `places` is the shuffled order of `units`. When another process stored it in
-    /// the meantime, that one's stays.
+    /// Stores a new run with its units; `places` is the shuffled order of `units`, `incarnation` a random number. When
+    /// another process stored it in the meantime, that one's stays.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn create(&self, settings: &Settings, units: &[Unit], places: &[u32]) -> Result<()> {
+    pub async fn create(&self, settings: &Settings, units: &[Unit], places: &[u32], incarnation: u32) -> Result<()> {
         let json = serde_json::to_string(settings)
             .map_err(|error| Error::internal("the settings cannot be written as JSON").because(error))?;
-        let context = (self.run.as_str(), json.as_str(), units, places);
-        self.retrying("storing the run", &context, |session, (run, json, units, places)| {
+        let new = NewRun { run: &self.run, incarnation, settings: &json, units, places };
+        self.retrying("storing the run", &new, |session, new| {
             Box::pin(async move {
                 session.begin().await?;
-                match create_once(session, run, json, units, places).await {
+                match create_once(session, new).await {
                     Ok(()) => session.commit().await,
                     Err(fault) if fault.kind == FaultKind::Duplicate => session.rollback().await,
                     Err(fault) => Err(fault),
@@ -161,15 +166,22 @@ impl Checkpoint {
     /// Marks the run complete.
     ///
     /// # Errors
-    /// Of the database.
+    /// Of the database; `Refused` when another run has taken its name.
     pub async fn complete(&self) -> Result<()> {
-        self.retrying("marking the run complete", &self.run, |session, run| {
+        const SQL: &str = "UPDATE _transvase_runs SET state = 'complete' WHERE run = ? AND incarnation = ?";
+        let context = (self.run.as_str(), self.incarnation);
+        let found = self.retrying("marking the run complete", &context, |session, (run, incarnation)| {
             Box::pin(async move {
-                let sql = Statement::new("UPDATE _transvase_runs SET state = 'complete' WHERE run = ?".to_owned());
-                session.execute(&sql, [text(run)].into_iter()).await.map(drop)
+                let sql = Statement::new(SQL.to_owned());
+                Ok(session.execute(&sql, [text(run), big(*incarnation)].into_iter()).await?.affected)
             })
-        })
-        .await
+        });
+        if found.await? == 1 { Ok(()) } else { Err(self.begun_anew()) }
+    }
+
+    /// Why a process whose run was replaced by another of the same name stops.
+    pub(super) fn begun_anew(&self) -> Error {
+        Error::refused(format!("run {} was begun anew by another process; this one writes nothing more", self.run))
     }
 
     /// Runs `operation` on a session until it succeeds or is not worth trying: deadlocks are rolled back and done
@@ -222,15 +234,19 @@ impl Checkpoint {
     }
 }
 
-async fn create_once(
-    session: &mut Session,
-    run: &str,
-    settings: &str,
-    units: &[Unit],
-    places: &[u32],
-) -> FaultResult<()> {
-    let sql = Statement::new("INSERT INTO _transvase_runs (run, state, settings) VALUES (?, 'open', ?)".to_owned());
-    session.execute(&sql, [text(run), text(settings)].into_iter()).await?;
+/// A run to be stored.
+struct NewRun<'a> {
+    run: &'a str,
+    incarnation: u32,
+    settings: &'a str,
+    units: &'a [Unit],
+    places: &'a [u32],
+}
+
+async fn create_once(session: &mut Session, new: &NewRun<'_>) -> FaultResult<()> {
+    let NewRun { run, incarnation, settings, units, places } = *new;
+    const RUN: &str = "INSERT INTO _transvase_runs (run, incarnation, state, settings) VALUES (?, ?, 'open', ?)";
+    session.execute(&Statement::new(RUN.to_owned()), [text(run), int(incarnation), text(settings)].into_iter()).await?;
     let zero = "{\"read\":0,\"skipped\":0,\"rejected\":0,\"bytes\":0,\"tables\":[]}";
     let ids: Vec<(usize, &Unit)> = units.iter().enumerate().collect();
     for chunk in ids.chunks(UNITS_PER_INSERT) {
@@ -243,9 +259,11 @@ async fn create_once(
             [text(run), int(unit.id), int(place), text(&unit.name), big(unit.items), text(zero)]
         });
         session.execute(&sql, cells).await?;
-        let values = vec!["(?, ?, 0)"; chunk.len()].join(", ");
+        // Epochs begin anywhere: a claim of an earlier run of this name must not look like one that was only lost.
+        let values = vec!["(?, ?, ?)"; chunk.len()].join(", ");
         let sql = Statement::new(format!("INSERT INTO _transvase_fences (run, unit, epoch) VALUES {values}"));
-        session.execute(&sql, chunk.iter().flat_map(|(_, unit)| [text(run), int(unit.id)])).await?;
+        let cells = chunk.iter().flat_map(|(_, unit)| [text(run), int(unit.id), int(incarnation)]);
+        session.execute(&sql, cells).await?;
     }
     Ok(())
 }

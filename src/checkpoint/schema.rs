@@ -36,7 +36,8 @@ fn tables(dialect: Dialect) -> Vec<String> {
     let table = |body: &str| format!("CREATE TABLE IF NOT EXISTS {body}{tail}");
     vec![
         table(&format!(
-            "_transvase_runs (run {name} NOT NULL, state {name} NOT NULL, settings {long} NOT NULL, PRIMARY KEY (run))"
+            "_transvase_runs (run {name} NOT NULL, incarnation {int} NOT NULL, state {name} NOT NULL, \
+             settings {long} NOT NULL, PRIMARY KEY (run))"
         )),
         table(&format!(
             "_transvase_units (run {name} NOT NULL, unit {int} NOT NULL, place {int} NOT NULL, name {long} NOT NULL, \

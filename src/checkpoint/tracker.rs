@@ -120,6 +120,18 @@ impl Tracker {
         self.units.get(&unit).map(|unit| unit.claim)
     }
 
+    /// The unit is ours anew, by another claim: its pages in flight go on under that one.
+    pub fn renew(&mut self, claim: Claim) {
+        if let Some(unit) = self.units.get_mut(&claim.unit) {
+            unit.claim = claim;
+        }
+    }
+
+    /// What there is to do about a unit's ledger, when an earlier answer could not be carried out.
+    pub fn next(&mut self, unit: UnitId) -> Next {
+        self.units.get_mut(&unit).map_or(Next::Nothing, Owned::next)
+    }
+
     /// A span is durable.
     pub fn acknowledge(&mut self, span: Span) -> Next {
         let Some(unit) = self.units.get_mut(&span.unit) else { return Next::Nothing };

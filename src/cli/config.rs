@@ -55,6 +55,10 @@ pub fn target(args: &TargetArgs, typed: bool) -> Result<Target> {
     };
     let mut target = Target::parse(&args.to, tls)?;
     let Target::MySql(mysql) = &mut target else { return Ok(target) };
+    mysql.answer_max = Duration::try_from_secs_f64(args.answer_seconds)
+        .ok()
+        .filter(|limit| *limit >= Duration::from_secs(2))
+        .ok_or_else(|| Error::config("--answer-seconds is not a time of at least two seconds"))?;
     if typed && mysql.password.is_some() {
         return Err(Error::config(
             "a password on the command line can be read by every user of this machine: put it into MYSQL_PWD, \

@@ -124,6 +124,9 @@ pub struct TargetArgs {
     /// Certificate authorities to trust instead of the public ones (PEM).
     #[arg(long, env = "TRANSVASE_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
+    /// How long a server may take to answer a statement before its connection is given up and made anew.
+    #[arg(long, env = "TRANSVASE_ANSWER_SECONDS", value_name = "S", default_value = "120")]
+    pub answer_seconds: f64,
 }
 
 /// How the connection is protected.

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Longer than any sane handshake; a hanging one must not hang the run.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The servers' own default for rows.
+const LOCK_WAIT_SECONDS_MAX: u64 = 50;
+
 /// Statements of a data connection: a few sizes for each table, and the control tables' own.
 const STATEMENT_CACHE: usize = 256;
 
@@ -30,12 +33,16 @@ pub(super) async fn connect(target: &MySqlTarget) -> FaultResult<(MySqlConnectio
         .map_err(|_| Fault::new(FaultKind::Lost, "timeout", "no answer while connecting"))?
         .map_err(|error| fault(&error))?;
     // Whatever the server's defaults: a value that does not fit is an error, and a reader's locks are its own rows'.
+    // It tells of locks before we would take it for dead, and lets go of a process that is.
+    let lock_wait = (target.answer_max.as_secs() / 2).clamp(1, LOCK_WAIT_SECONDS_MAX);
     for text in [
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        "SET SESSION time_zone = '+00:00'",
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'".to_owned(),
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
+        "SET SESSION time_zone = '+00:00'".to_owned(),
+        format!("SET SESSION innodb_lock_wait_timeout = {lock_wait}, lock_wait_timeout = {lock_wait}"),
+        format!("SET SESSION wait_timeout = {}", target.idle_max.as_secs().max(1)),
     ] {
-        run(&mut connection, &Statement::new(text.to_owned())).await?;
+        run(&mut connection, &Statement::new(text)).await?;
     }
     let facts = Statement::new("SELECT VERSION(), @@version_comment, @@max_allowed_packet".to_owned());
     let row = fetch(&mut connection, &facts, &[]).await?.into_iter().next().unwrap_or_default();
@@ -186,8 +193,9 @@ fn fault(error: &sqlx::Error) -> Fault {
 /// The one table of MySQL's and MariaDB's error numbers.
 fn classify(number: u16) -> FaultKind {
     match number {
-        // deadlock, lock wait timeout, and MariaDB's "record has changed since last read"
-        1213 | 1205 | 1020 => FaultKind::Retry,
+        // deadlock, lock wait timeout, MariaDB's "record has changed since last read", a statement killed or timed out,
+        // a table altered in between, too many transactions
+        1213 | 1205 | 1020 | 1317 | 1969 | 1412 | 1637 => FaultKind::Retry,
         // server shutdown, connection killed, too many connections, gone away, lost, idle timeout
         1053 | 1927 | 1040 | 1077 | 1079 | 2006 | 2013 | 3169 | 4031 | 1158..=1161 => FaultKind::Lost,
         1062 | 1022 | 1586 => FaultKind::Duplicate,

@@ -7,11 +7,12 @@ use super::target::Target;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 /// The sessions of a run.
 pub struct Pool {
     target: Target,
-    idle: Mutex<Vec<Session>>,
+    idle: Mutex<Vec<(Session, Instant)>>,
     permits: Semaphore,
     losses: AtomicU64,
 }
@@ -46,15 +47,20 @@ impl Pool {
         let permit = self.permits.acquire().await.map_err(closed)?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let session = match idle {
-            Some(session) => session,
-            None => Session::connect(&self.target).await?,
+            Some((session, since)) if !self.is_stale(since) => session,
+            _ => Session::connect(&self.target).await?,
         };
         Ok(Loan { session, _permit: permit })
     }
 
     /// Takes back a session that is in no transaction.
     pub fn give_back(&self, loan: Loan<'_>) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(loan.session);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((loan.session, Instant::now()));
+    }
+
+    /// Whether the server may close, or has closed, a session that idles since then: no reason to speak of a loss.
+    fn is_stale(&self, since: Instant) -> bool {
+        matches!(&self.target, Target::MySql(mysql) if since.elapsed() > mysql.idle_max / 2)
     }
 
     /// Says that a connection broke. The idle ones go to the same server: they are dropped too.

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A future that a closure or a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -89,6 +90,8 @@ pub struct Session {
     wire: Wire,
     dialect: Dialect,
     max_packet: usize,
+    /// How long an answer may take: for ever from SQLite, which is in this process.
+    answer_max: Duration,
 }
 
 impl Session {
@@ -101,11 +104,12 @@ impl Session {
             Target::MySql(mysql) => {
                 let (connection, facts) = mysql::connect(mysql).await?;
                 let wire = Wire::MySql(Box::new(connection));
-                Ok(Session { wire, dialect: facts.dialect, max_packet: facts.max_packet })
+                let (dialect, max_packet) = (facts.dialect, facts.max_packet);
+                Ok(Session { wire, dialect, max_packet, answer_max: mysql.answer_max })
             }
             Target::Sqlite(path) => {
                 let wire = Wire::Sqlite(Box::new(sqlite::connect(path).await?));
-                Ok(Session { wire, dialect: Dialect::Sqlite, max_packet: usize::MAX })
+                Ok(Session { wire, dialect: Dialect::Sqlite, max_packet: usize::MAX, answer_max: Duration::MAX })
             }
             Target::Null => Err(Fault::new(FaultKind::Other, "0", "null: is no database")),
         }
@@ -141,7 +145,7 @@ impl Session {
         cells: impl Iterator<Item = CellRef<'c>>,
     ) -> FaultResult<Done> {
         match &mut self.wire {
-            Wire::MySql(connection) => mysql::execute(connection, statement, cells).await,
+            Wire::MySql(connection) => within(self.answer_max, mysql::execute(connection, statement, cells)).await,
             Wire::Sqlite(connection) => sqlite::execute(connection, statement, cells).await,
         }
     }
@@ -153,7 +157,7 @@ impl Session {
     pub async fn run(&mut self, text: &str) -> FaultResult<()> {
         let text = Statement::new(text.to_owned());
         match &mut self.wire {
-            Wire::MySql(connection) => mysql::run(connection, &text).await,
+            Wire::MySql(connection) => within(self.answer_max, mysql::run(connection, &text)).await,
             Wire::Sqlite(connection) => sqlite::run(connection, &text).await,
         }
     }
@@ -165,7 +169,7 @@ impl Session {
     pub async fn fetch(&mut self, text: &str, cells: &[CellRef<'_>]) -> FaultResult<Vec<Vec<Fetched>>> {
         let text = Statement::new(text.to_owned());
         match &mut self.wire {
-            Wire::MySql(connection) => mysql::fetch(connection, &text, cells).await,
+            Wire::MySql(connection) => within(self.answer_max, mysql::fetch(connection, &text, cells)).await,
             Wire::Sqlite(connection) => sqlite::fetch(connection, &text, cells).await,
         }
     }
@@ -197,4 +201,11 @@ impl Session {
     pub async fn rollback(&mut self) -> FaultResult<()> {
         self.run("ROLLBACK").await
     }
+}
+
+/// The answer, or a lost connection: a network that swallows packets reports nothing by itself. What the server made of
+/// the statement is then unknown.
+async fn within<T>(limit: Duration, answer: impl Future<Output = FaultResult<T>>) -> FaultResult<T> {
+    let silent = |_| Fault::new(FaultKind::Lost, "timeout", format!("no answer within {} s", limit.as_secs()));
+    tokio::time::timeout(limit, answer).await.map_err(silent)?
 }

@@ -3,6 +3,13 @@
 use crate::error::{Error, Result};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longer than a loaded server takes for a statement of some megabytes; a network that swallows packets takes forever.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
+
+/// Unless the run's lease says otherwise.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A parsed target URL with what is needed to connect.
 #[derive(Clone)]
@@ -30,6 +37,10 @@ pub struct MySqlTarget {
     pub database: String,
     /// TLS.
     pub tls: Tls,
+    /// A statement unanswered for so long is given up with its connection.
+    pub answer_max: Duration,
+    /// A session idle for so long is closed by the server, whatever locks it holds.
+    pub idle_max: Duration,
 }
 
 /// How the connection to MySQL is protected.
@@ -130,6 +141,8 @@ fn parse_mysql(rest: &str, tls: Tls) -> Result<MySqlTarget> {
         port,
         database: decode_percent(database)?,
         tls,
+        answer_max: ANSWER_MAX,
+        idle_max: IDLE_MAX,
     })
 }
 

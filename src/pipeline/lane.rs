@@ -2,6 +2,7 @@
 
 use super::Flow;
 use super::queue::Queued;
+use super::work::RESTORES_MAX;
 use crate::error::{Error, Result};
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
@@ -9,9 +10,6 @@ use crate::monitor::Event;
 use crate::sink::WriteError;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How often a page's claim may be found lost and be put back, before the server is not believed any more.
-const RESTORES_MAX: u32 = 5;
 
 /// Carries pages until the queue is closed and empty. After a fatal error pages are dropped: they are not durable, so
 /// the next run reads them again.

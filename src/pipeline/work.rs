@@ -7,6 +7,7 @@ use super::{Ended, MaxRejects};
 use crate::checkpoint::owner::Owner;
 use crate::checkpoint::run::Checkpoint;
 use crate::checkpoint::tracker::{Next, Tracker};
+use crate::checkpoint::units::Claim;
 use crate::driver::pool::Pool;
 use crate::error::{Error, Result};
 use crate::model::batch::Fence;
@@ -14,7 +15,7 @@ use crate::model::counts::Counts;
 use crate::model::page::{Span, UnitId};
 use crate::monitor::{Event, Monitor};
 use crate::source::Unit;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How often to ask whether another process has finished or died.
 const POLL: Duration = Duration::from_millis(500);
+
+/// How often a claim may be found lost and be put back, before the server is not believed any more.
+pub(super) const RESTORES_MAX: u32 = 5;
 
 /// A unit to read, or what of it is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +53,8 @@ pub struct Work {
     audited_losses: AtomicU64,
     failed: AtomicBool,
     error: Mutex<Option<Error>>,
-    failed_units: Mutex<Vec<String>>,
+    /// Units that cannot be read, and why.
+    failed_units: Mutex<BTreeMap<UnitId, String>>,
     rejected: AtomicU64,
     read: AtomicU64,
 }
@@ -126,13 +131,9 @@ impl Work {
         if let Some(assignment) = lock(&self.again).pop_front() {
             return Ok(Look::Found(assignment));
         }
-        let random = rand::random::<u32>();
-        if let Some(claim) = self.checkpoint.claim(&self.owner, random).await? {
-            let ledger = self.checkpoint.ledger(Some(claim.unit)).await?.remove(&claim.unit).unwrap_or_default();
-            let items = self.units.get(claim.unit as usize).map_or(0, |unit| unit.items);
-            let wanted = lock(&self.tracker).take_on(claim, items, &ledger);
-            self.monitor.event(&Event::UnitClaimed { unit: claim.unit });
-            return Ok(Look::Found(Assignment { unit: claim.unit, wanted }));
+        match self.claim().await? {
+            Look::Nothing => {}
+            other => return Ok(other),
         }
         let mine = lock(&self.tracker).open();
         let failed = lock(&self.failed_units).len() as u64;
@@ -144,6 +145,45 @@ impl Work {
             self.monitor.event(&Event::Waiting { units: open });
         }
         Ok(Look::Later)
+    }
+
+    /// Claims a unit. Not while an audit compares the tracker's claims with the database's.
+    async fn claim(&self) -> Result<Look> {
+        let alone = self.audits.lock().await;
+        let random = rand::random::<u32>();
+        let claimed = match self.checkpoint.claim(&self.owner, random).await? {
+            None => self.forgotten_claim().await?,
+            claimed => claimed,
+        };
+        let Some(claim) = claimed else { return Ok(Look::Nothing) };
+        let held = lock(&self.tracker).claim(claim.unit);
+        if let Some(held) = held {
+            // It is our own: the lease ran out while this process or the database was away, or the server lost the
+            // claim. Pages of it are in flight, so it must not be read anew; unless somebody else had it in between.
+            if ![held.epoch, held.before].contains(&claim.before) {
+                return Err(self.checkpoint.taken_over(claim.unit));
+            }
+            lock(&self.tracker).renew(claim);
+            drop(alone);
+            self.audit().await?;
+            return Ok(Look::Later);
+        }
+        if lock(&self.failed_units).contains_key(&claim.unit) {
+            return Ok(Look::Later);
+        }
+        let ledger = self.checkpoint.ledger(Some(claim.unit)).await?.remove(&claim.unit).unwrap_or_default();
+        let items = self.units.get(claim.unit as usize).map_or(0, |unit| unit.items);
+        let wanted = lock(&self.tracker).take_on(claim, items, &ledger);
+        self.monitor.event(&Event::UnitClaimed { unit: claim.unit });
+        Ok(Look::Found(Assignment { unit: claim.unit, wanted }))
+    }
+
+    /// A unit that is ours without our knowing: the answer to its claim's commit was lost. Nobody else would read it.
+    async fn forgotten_claim(&self) -> Result<Option<Claim>> {
+        let owned = self.checkpoint.owned(&self.owner).await?;
+        let (tracker, failed) = (lock(&self.tracker), lock(&self.failed_units));
+        let is_known = |claim: &Claim| tracker.claim(claim.unit).is_some() || failed.contains_key(&claim.unit);
+        Ok(owned.into_iter().find(|claim| !is_known(claim)))
     }
 
     /// The fence of a unit's transactions; none when the unit failed.
@@ -187,15 +227,25 @@ impl Work {
         }
     }
 
-    async fn advance(&self, next: Next) -> Result<()> {
-        let (fence, up_to, finish) = match next {
-            Next::Nothing => return Ok(()),
-            Next::Fold(fence, up_to) => (fence, up_to, false),
-            Next::Finish(fence, up_to) => (fence, up_to, true),
-        };
-        let Some(watermark) = self.checkpoint.fold(fence, up_to, finish).await? else {
-            return self.audit().await;
-        };
+    async fn advance(&self, mut next: Next) -> Result<()> {
+        for _ in 0..RESTORES_MAX {
+            let (fence, up_to, finish) = match next {
+                Next::Nothing => return Ok(()),
+                Next::Fold(fence, up_to) => (fence, up_to, false),
+                Next::Finish(fence, up_to) => (fence, up_to, true),
+            };
+            if let Some(watermark) = self.checkpoint.fold(fence, up_to, finish).await? {
+                return self.folded(fence, up_to, finish, watermark).await;
+            }
+            // The claim is not what it was. If it can be put back, a unit that is finished must still be folded:
+            // nothing else would ask for it again.
+            self.audit().await?;
+            next = lock(&self.tracker).next(fence.unit);
+        }
+        Err(Error::refused("the claim of a unit is lost again and again; is the database being restored?"))
+    }
+
+    async fn folded(&self, fence: Fence, up_to: u64, finish: bool, watermark: u64) -> Result<()> {
         self.monitor.event(&Event::Folded { unit: fence.unit, to: watermark });
         if finish && watermark == up_to {
             lock(&self.tracker).finished(fence.unit);
@@ -212,7 +262,7 @@ impl Work {
     pub fn unit_failed(&self, unit: UnitId, error: &Error) {
         let reason = error.chain();
         self.monitor.event(&Event::UnitFailed { unit, reason: &reason });
-        lock(&self.failed_units).push(reason);
+        lock(&self.failed_units).insert(unit, reason);
         lock(&self.tracker).give_up(unit);
         self.changed.notify_waiters();
     }
@@ -274,7 +324,7 @@ impl Work {
         self.checkpoint.release(&self.owner).await?;
         let failed = std::mem::take(&mut *lock(&self.failed_units));
         if !failed.is_empty() {
-            return Ok(Ended::UnitsFailed(failed));
+            return Ok(Ended::UnitsFailed(failed.into_values().collect()));
         }
         if self.checkpoint.open_units().await? == 0 {
             return Ok(Ended::Drained);

@@ -49,8 +49,12 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: bool) -> R
         let mut found = found_table(session, &table.name).await.map_err(fault)?;
         if found.is_none() && create {
             let sql = create_table(table, session.dialect());
-            session.run(&sql).await.map_err(|fault| fault.into_error(&format!("creating table {}", table.name)))?;
+            let created = session.run(&sql).await;
             found = found_table(session, &table.name).await.map_err(fault)?;
+            // Another process of the same run may have created it in the meantime.
+            if let (Err(why), None) = (created, &found) {
+                return Err(why.into_error(&format!("creating table {}", table.name)));
+            }
         }
         let Some(found) = found else {
             refusals.push(format!(

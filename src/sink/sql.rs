@@ -17,6 +17,7 @@ use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 use crate::monitor::{Event, Monitor};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What a sink is made from.
 pub struct SqlSinkOptions {
@@ -29,11 +30,14 @@ pub struct SqlSinkOptions {
     pub guarded: Vec<bool>,
     /// False for `null:`.
     pub write_rows: bool,
+    /// Transactions at once. The pool has more sessions, which claims and heartbeats need while these wait for locks.
+    pub writers: usize,
 }
 
 /// Writes batches through a pool of sessions.
 pub struct SqlSink {
     pool: Arc<Pool>,
+    writers: Semaphore,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) run: String,
     pub(super) names: Vec<String>,
@@ -57,6 +61,7 @@ impl SqlSink {
         let rows = if options.write_rows { tables } else { &[] };
         SqlSink {
             pool,
+            writers: Semaphore::new(options.writers),
             monitor,
             run: options.run,
             names: tables.iter().map(|table| table.name.clone()).collect(),
@@ -76,6 +81,7 @@ impl SqlSink {
         };
         let mut again = false;
         loop {
+            let writer = self.writers.acquire().await;
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
                 Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, again).await {
@@ -97,6 +103,7 @@ impl SqlSink {
                     }
                 },
             };
+            drop(writer);
             again = true;
             self.wait(fault, commit, &mut waits).await.map_err(WriteError::Failed)?;
         }

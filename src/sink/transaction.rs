@@ -53,9 +53,6 @@ pub(super) async fn attempt(
     for table in 0..batch.tables.len() {
         write_table(sink, session, batch, table, &mut counts, &mut rejects).await?;
     }
-    for reject in batch.rejects.iter().chain(&rejects) {
-        record_reject(sink, session, batch, reject).await?;
-    }
     counts.canary = if sink.inserts.is_empty() { None } else { batch.canary(&rejects) };
     sink.monitor.event(&Event::RowsWritten { span });
     match ledger::record(session, &sink.run, commit, &counts).await {
@@ -64,6 +61,10 @@ pub(super) async fn attempt(
             return Err(counts.map_or(Abort::Fault(fault), Abort::AlreadyCommitted));
         }
         other => other?,
+    }
+    // After the ledger's row, which tells cleanly that an earlier attempt has committed meanwhile.
+    for reject in batch.rejects.iter().chain(&rejects) {
+        record_reject(sink, session, batch, reject).await?;
     }
     if let Some((table, row)) = collision(sink, session, batch, &counts).await? {
         return Err(Abort::Collision { table, row });
