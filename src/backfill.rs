@@ -10,8 +10,9 @@ use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
-use crate::mapping::{Dialect, Mapping};
+use crate::mapping::Mapping;
 use crate::model::counts::Counts;
+use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use crate::pipeline::work::Work;
 use crate::pipeline::{self, Ended, Flow};
@@ -91,7 +92,10 @@ impl Backfill {
         let pool = Arc::new(Pool::new(control, options.pipeline.writers + CONTROL_SESSIONS));
         let mut loan = pool.take().await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))?;
         let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
-        let server = inspect::server_version(&mut loan.session).await?;
+        let server = match &target {
+            Target::Null => "writes nothing".to_owned(),
+            _ => inspect::server_version(&mut loan.session).await?,
+        };
         pool.give_back(loan);
         let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
         let checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
@@ -122,6 +126,10 @@ impl Backfill {
         let stored = self.checkpoint.load().await?;
         // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
         self.before = self.checkpoint.totals().await?;
+        if let Some((settings, _)) = &stored {
+            // Before the tables are judged: by another mapping's measure they would look wrong.
+            self.check_same(settings)?;
+        }
         let create = self.options.create_tables && stored.is_none();
         self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
         let (settings, state) = match stored {

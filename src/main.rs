@@ -6,9 +6,7 @@ use transvase::cli::{Cli, Command, ExitCode, log, output, run};
 
 fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
-    let typed = matches
-        .subcommand()
-        .is_some_and(|(_, verb)| verb.value_source("to") == Some(ValueSource::CommandLine));
+    let typed = matches.subcommand().is_some_and(|(_, verb)| verb.value_source("to") == Some(ValueSource::CommandLine));
     let code = match Cli::from_arg_matches(&matches) {
         Ok(cli) => start(&cli, typed),
         Err(error) => error.exit(),
@@ -18,9 +16,10 @@ fn main() -> std::process::ExitCode {
 
 fn start(cli: &Cli, typed: bool) -> ExitCode {
     let ended = log::start(&cli.log, cli.log_format).and_then(|()| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-            transvase::error::Error::internal("the runtime cannot be started").because(error)
-        })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| transvase::error::Error::internal("the runtime cannot be started").because(error))?;
         runtime.block_on(async {
             match &cli.command {
                 Command::Backfill(args) => run::backfill(args, typed).await,

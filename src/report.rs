@@ -113,6 +113,8 @@ pub struct ProcessReport {
     pub batch_write: Percentiles,
     /// Transactions done again.
     pub retries: u64,
+    /// Requests to the source made again.
+    pub source_retries: u64,
     /// Connections lost.
     pub connections_lost: u64,
     /// Items written again because the server lost their commits.
@@ -208,13 +210,12 @@ impl Monitor for Meter {
 }
 
 impl Meter {
-    /// The figures so far; `wall` is the caller's clock.
+    /// The figures so far; `wall` is the caller's clock. The source's retries are no events: the caller adds them.
     #[must_use]
     pub fn process(&self, wall: Duration) -> ProcessReport {
         let (user_seconds, system_seconds) = cpu_seconds();
-        let percentiles = |latencies: &Mutex<Latencies>| {
-            latencies.lock().unwrap_or_else(PoisonError::into_inner).percentiles()
-        };
+        let percentiles =
+            |latencies: &Mutex<Latencies>| latencies.lock().unwrap_or_else(PoisonError::into_inner).percentiles();
         ProcessReport {
             items: self.items.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
@@ -225,6 +226,7 @@ impl Meter {
             page_encode: percentiles(&self.encode),
             batch_write: percentiles(&self.write),
             retries: self.retries.load(Ordering::Relaxed),
+            source_retries: 0,
             connections_lost: self.connections_lost.load(Ordering::Relaxed),
             items_lost_by_server: self.items_lost.load(Ordering::Relaxed),
         }

@@ -1,4 +1,8 @@
-//! Tests against real servers: one binary.
+//! All tests on the outside of the library, and those that need real servers: one binary, so that it shares its servers.
+//!
+//! `cargo test --release --test all` runs them once `tests/run` has brought the servers in.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
 mod damage;
 mod fixtures;
@@ -10,3 +14,4 @@ mod roundtrip;
 mod s3;
 mod servers;
 mod support;
+mod tidy;

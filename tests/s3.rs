@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use transvase::driver::objects::{Objects, S3Bucket, S3Options};
 use transvase::error::{ErrorKind, Result};
+use transvase::model::page::Unit;
+use transvase::source::Source;
 use transvase::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
-use transvase::source::{Source, Unit};
 
 const BUCKET: &str = "exports";
 

@@ -7,9 +7,9 @@ use crate::driver::pool::Pool;
 use crate::driver::session::{BoxFuture, Session, Statement};
 use crate::error::{Error, Result};
 use crate::limit::retry::Backoff;
+use crate::model::page::Unit;
 use crate::model::rows::CellRef;
 use crate::monitor::{Event, Monitor};
-use crate::source::Unit;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -80,7 +80,9 @@ impl Checkpoint {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
         let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, monitor: None };
-        checkpoint.retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session))).await?;
+        checkpoint
+            .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
+            .await?;
         Ok(checkpoint)
     }
 
@@ -215,14 +217,14 @@ impl Checkpoint {
                 },
             };
             let wait = match fault.kind {
-                FaultKind::Retry => contention.next(),
+                FaultKind::Retry => contention.wait(),
                 FaultKind::Lost => {
                     self.pool.lost();
-                    reconnect.next()
+                    reconnect.wait()
                 }
                 FaultKind::Blocked => self.monitor.as_ref().and_then(|monitor| {
                     monitor.event(&Event::Paused { reason: &fault.message });
-                    blocked.next()
+                    blocked.wait()
                 }),
                 _ => None,
             };

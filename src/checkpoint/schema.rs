@@ -2,7 +2,7 @@
 
 use crate::driver::fault::FaultResult;
 use crate::driver::session::Session;
-use crate::mapping::Dialect;
+use crate::model::dialect::Dialect;
 
 /// A run's name and an owner's name fit here.
 pub const MAX_NAME: usize = 64;

@@ -1,5 +1,6 @@
 //! From what was typed to what may run: sizes, passwords, targets, mappings. Reads files and the environment; connects
 //! to nothing.
+#![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
 use super::{Backfill, MappingArgs, OnConflictArg, TargetArgs, TlsMode};
 use crate::backfill;

@@ -7,6 +7,7 @@ pub mod output;
 pub mod progress;
 pub mod run;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -55,6 +56,17 @@ Examples:
 
 Run the same command again after any interruption: it goes on where the database says it is.";
 
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  # as MySQL takes it, without asking a server
+  transvase schema --mapping shop.toml --to null:
+
+  # as this server takes it: MariaDB spells JSON and collations differently
+  transvase schema --mapping shop.toml --to mysql://loader@127.0.0.1/shop
+
+  # document mode; no export is read here, so name the table
+  transvase schema --key pk:S,sk:N --table orders --to sqlite:orders.db";
+
 /// The command.
 #[derive(Debug, Parser)]
 #[command(name = "transvase", version, about = ABOUT, after_help = EXIT_CODES)]
@@ -86,11 +98,13 @@ pub enum Command {
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<Backfill>),
     /// Print the CREATE TABLE statements of a mapping.
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
 }
 
 /// How items become rows.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Mapping")]
 pub struct MappingArgs {
     /// The DynamoDB table's primary key, NAME:TYPE[,NAME:TYPE] (types S, N, B): each item becomes one row with its key
     /// columns and the whole item as a document.
@@ -103,12 +117,19 @@ pub struct MappingArgs {
     #[arg(long, env = "TRANSVASE_TABLE", value_name = "NAME", conflicts_with = "mapping")]
     pub table: Option<String>,
     /// With --key: another column name for a key attribute that the target cannot take.
-    #[arg(long, env = "TRANSVASE_RENAME", value_name = "KEY=COLUMN", value_delimiter = ',', conflicts_with = "mapping")]
+    #[arg(
+        long,
+        env = "TRANSVASE_RENAME",
+        value_name = "KEY=COLUMN",
+        value_delimiter = ',',
+        conflicts_with = "mapping"
+    )]
     pub rename: Vec<String>,
 }
 
 /// Where rows go.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Target")]
 pub struct TargetArgs {
     /// mysql://user@host:port/database, sqlite:FILE, or null: (writes nothing). A password in the URL is only taken
     /// from the environment variable; else use MYSQL_PWD, --password-file or the prompt.
@@ -152,8 +173,9 @@ pub enum OnConflictArg {
 /// `transvase backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
-    /// The export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json].
-    #[arg(long, env = "TRANSVASE_FROM", value_name = "EXPORT")]
+    /// The export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json]. Region and credentials are
+    /// those of the usual AWS chain.
+    #[arg(long, env = "TRANSVASE_FROM", value_name = "EXPORT", help_heading = "Source")]
     pub from: String,
     /// Where rows go.
     #[command(flatten)]
@@ -165,16 +187,16 @@ pub struct Backfill {
     #[arg(long, env = "TRANSVASE_ON_CONFLICT", default_value = "keep")]
     pub on_conflict: OnConflictArg,
     /// The application writes to the target tables too, so rows found there are its own and no sign of a wrong key.
-    #[arg(long, env = "TRANSVASE_LIVE_TARGET")]
+    #[arg(long, env = "TRANSVASE_LIVE_TARGET", value_parser = BoolishValueParser::new())]
     pub live_target: bool,
     /// Create the tables of a mapping file where they are missing (with --key they always are).
-    #[arg(long, env = "TRANSVASE_CREATE_TABLES")]
+    #[arg(long, env = "TRANSVASE_CREATE_TABLES", value_parser = BoolishValueParser::new())]
     pub create_tables: bool,
     /// The run's name, under which it is resumed [default: the DynamoDB table's name].
     #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
     pub run: Option<String>,
     /// Forget an earlier run of this name and begin anew. Rows stay; the new run finds them present.
-    #[arg(long, env = "TRANSVASE_RESTART")]
+    #[arg(long, env = "TRANSVASE_RESTART", value_parser = BoolishValueParser::new())]
     pub restart: bool,
     /// Stop after so many rejects, or such a share of the items (once 10,000 were read).
     #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
@@ -189,15 +211,16 @@ pub struct Backfill {
     #[command(flatten)]
     pub width: Width,
     /// An S3-compatible server instead of AWS.
-    #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL", help_heading = "Source")]
     pub s3_endpoint: Option<String>,
     /// Where large S3 objects are kept while they are checked [default: the system's temporary folder].
-    #[arg(long, env = "TRANSVASE_SPILL_DIR", value_name = "DIR")]
+    #[arg(long, env = "TRANSVASE_SPILL_DIR", value_name = "DIR", help_heading = "Source")]
     pub spill_dir: Option<PathBuf>,
 }
 
 /// How wide to run. May change from one resume to the next, but for the seed.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Width")]
 pub struct Width {
     /// Bytes in flight, encoded batches included (suffixes KiB, MiB, GiB).
     #[arg(long, env = "TRANSVASE_MEMORY", value_name = "BYTES", default_value = "128MiB")]

@@ -52,7 +52,8 @@ pub fn table(report: &Report) -> String {
         line(format!("  still to do: {} items", report.items - report.read));
     }
     process_lines(report, &mut line);
-    for failure in &report.failures {
+    // An error is told once, at the very end; units are listed here.
+    for failure in report.failures.iter().filter(|_| report.status == Status::UnitsFailed) {
         line(format!("  failed: {failure}"));
     }
     if let Some(file) = &report.rejects_file {
@@ -89,8 +90,9 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
         }
     }
     line(format!(
-        "  retries {}, connections lost {}, items written again after a server crash {}, seed {}",
-        p.retries, p.connections_lost, p.items_lost_by_server, report.seed
+        "  done again: {} transactions, {} requests to the source; connections lost {}, items written again after a \
+         server crash {}; seed {}",
+        p.retries, p.source_retries, p.connections_lost, p.items_lost_by_server, report.seed
     ));
 }
 

@@ -1,4 +1,5 @@
 //! The run, seen: a bar on a terminal, plain lines elsewhere. Says the rate, the time left and what limits now.
+#![expect(clippy::disallowed_methods, reason = "the screen shows real time")]
 
 use crate::monitor::{Event, Monitor};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -35,7 +36,9 @@ impl Progress {
         let plain = !std::io::stderr().is_terminal();
         let bar = ProgressBar::new(items);
         bar.set_draw_target(if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) });
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} % {human_pos} of {human_len} items {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:30} {percent:>3} % {human_pos} of {human_len} items {msg}")
+        {
             bar.set_style(style);
         }
         bar.set_position(before);
@@ -141,7 +144,9 @@ impl Monitor for Progress {
                 self.tick();
             }
             Event::UnitFailed { reason, .. } => self.say(&format!("failed: {reason}")),
-            Event::ConnectionLost { code } => self.say(&format!("connection to the target lost ({code}); reconnecting")),
+            Event::ConnectionLost { code } => {
+                self.say(&format!("connection to the target lost ({code}); reconnecting"))
+            }
             Event::CommitsLost { items, .. } => {
                 self.say(&format!("the server lost {items} items it had acknowledged; they are written again"));
             }

@@ -1,4 +1,8 @@
 //! One library call a verb, between reading the configuration and printing the result.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "wall time, the second signal, the test point: all belong to the process"
+)]
 
 use super::crash::Crash;
 use super::log::Log;
@@ -10,7 +14,7 @@ use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
 use crate::mapping::ddl::create_table;
 use crate::monitor::{Monitor, Monitors};
-use crate::report::Meter;
+use crate::report::{Meter, ProcessReport};
 use crate::source::Source;
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
 use std::path::PathBuf;
@@ -26,8 +30,7 @@ pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
     let target = config::target(&args.target, typed)?;
     let mapping = config::mapping(&args.mapping, "items")?;
     let dialect = dialect_of(&target).await?;
-    let statements: Vec<String> =
-        mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
+    let statements: Vec<String> = mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
     output::print(&statements.join("\n"));
     Ok(ExitCode::Complete)
 }
@@ -43,7 +46,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let writers = options.pipeline.writers;
     let source: Arc<dyn Source> = Arc::new(open(args).await?);
     let mapping = config::mapping(&args.mapping, &source.description().table)?;
-    let run = backfill::Backfill::prepare(source, mapping, target, options).await?;
+    let run = backfill::Backfill::prepare(Arc::clone(&source), mapping, target, options).await?;
     let (before, items) = run.progress();
     let progress = Arc::new(Progress::new(items, before, writers));
     match run.state() {
@@ -52,8 +55,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
         RunState::Complete => {}
     }
     let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> =
-        vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
+    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
     if let Ok(point) = std::env::var("TRANSVASE_ABORT_AT") {
         monitors.push(Arc::new(Crash::parse(&point)?));
     }
@@ -62,7 +64,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
     progress.finish();
     let (mut report, error) = ended?;
-    report.process = meter.process(started.elapsed());
+    report.process = ProcessReport { source_retries: source.retries(), ..meter.process(started.elapsed()) };
     output::print(&output::table(&report));
     if let Some(path) = &args.report {
         output::write_json(&report, path)?;

@@ -41,19 +41,33 @@ impl Fault {
         Fault { kind, code: code.into(), message: message.into() }
     }
 
+    /// Whether a server said it, and so gave it a number; otherwise the code names a part of ours.
+    fn has_number(&self) -> bool {
+        self.code.parse::<i64>().is_ok()
+    }
+
     /// The engine's error for a fault met while doing `what`. Messages that may quote a value are left out.
     #[must_use]
     pub fn into_error(self, what: &str) -> Error {
         let (kind, advice) = match self.kind {
-            FaultKind::Retry | FaultKind::Lost => (ErrorKind::Transient, "run the same command again to resume"),
-            FaultKind::Blocked => (ErrorKind::Blocked, "make room or restore the privilege, then run the same command again"),
+            FaultKind::Retry => (ErrorKind::Transient, "run the same command again to resume"),
+            FaultKind::Lost => {
+                (ErrorKind::Transient, "see that the server is up and can be reached, then run the same command again")
+            }
+            FaultKind::Blocked => {
+                (ErrorKind::Blocked, "make room or restore the privilege, then run the same command again")
+            }
             FaultKind::Denied => (ErrorKind::Config, "check the user, the password, the database and the TLS options"),
-            FaultKind::Duplicate | FaultKind::Value | FaultKind::Other => (ErrorKind::Internal, "nothing of it was written"),
+            FaultKind::Duplicate | FaultKind::Value | FaultKind::Other => {
+                (ErrorKind::Internal, "nothing of it was written")
+            }
         };
+        let number = if self.has_number() { format!("error {}", self.code) } else { String::new() };
         let said = match self.kind {
-            FaultKind::Value | FaultKind::Duplicate => String::new(),
-            _ => format!(": {}", self.message),
+            FaultKind::Value | FaultKind::Duplicate => number,
+            _ if number.is_empty() => self.message,
+            _ => format!("{number}: {}", self.message),
         };
-        Error::new(kind, format!("{what}: server error {}{said} ({advice})", self.code))
+        Error::new(kind, format!("{what}: {said} ({advice})"))
     }
 }

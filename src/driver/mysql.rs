@@ -3,7 +3,7 @@
 use super::fault::{Fault, FaultKind, FaultResult};
 use super::session::{Done, Fetched, Statement};
 use super::target::{MySqlTarget, Tls};
-use crate::mapping::Dialect;
+use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
@@ -179,10 +179,11 @@ fn value(row: &MySqlRow, column: usize) -> Fetched {
 fn fault(error: &sqlx::Error) -> Fault {
     let sqlx::Error::Database(database) = error else {
         // TLS, I/O and protocol errors all mean that this connection is of no more use.
-        let kind = if matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Configuration(_)) {
-            FaultKind::Denied
-        } else {
-            FaultKind::Lost
+        // A certificate that does not verify arrives as invalid data [measured]; it will not verify later either.
+        let kind = match error {
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => FaultKind::Denied,
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => FaultKind::Denied,
+            _ => FaultKind::Lost,
         };
         return Fault::new(kind, "connection", error.to_string());
     };

@@ -6,7 +6,7 @@ use super::fault::{Fault, FaultKind, FaultResult};
 use super::target::Target;
 use super::{mysql, sqlite};
 use crate::error::Result;
-use crate::mapping::Dialect;
+use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use std::future::Future;

@@ -67,12 +67,8 @@ pub(super) async fn fetch(
 }
 
 fn value(row: &SqliteRow, column: usize) -> Fetched {
-    // The type of a NULL is its column's, so NULL must be asked for first.
-    let Some(kind) =
-        row.try_get_raw(column).ok().filter(|raw| !raw.is_null()).map(|raw| raw.type_info().name().to_owned())
-    else {
-        return Fetched::Null;
-    };
+    let Some(raw) = row.try_get_raw(column).ok().filter(|raw| !raw.is_null()) else { return Fetched::Null };
+    let kind = raw.type_info().name().to_owned();
     let declared = row.column(column).type_info().name().to_owned();
     match kind.as_str() {
         "INTEGER" => row.try_get_unchecked(column).map_or(Fetched::Null, Fetched::Int),
@@ -97,7 +93,7 @@ fn fault(error: &sqlx::Error) -> Fault {
     let kind = match (code & 0xff, code) {
         (_, 1555 | 2067) => FaultKind::Duplicate,
         (5 | 6, _) => FaultKind::Retry,
-        (19 | 18 | 20, _) => FaultKind::Value,
+        (18..=20, _) => FaultKind::Value,
         (13 | 8 | 3 | 10 | 23, _) => FaultKind::Blocked,
         (14 | 26, _) => FaultKind::Denied,
         _ => FaultKind::Other,

@@ -83,8 +83,7 @@ impl MySqlTarget {
     /// Whether the server is on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -105,9 +104,7 @@ impl Target {
             return Ok(Target::Sqlite(PathBuf::from(path)));
         }
         let Some(rest) = url.strip_prefix("mysql://") else {
-            return Err(Error::config(
-                "the target is none of mysql://user@host:port/database, sqlite:FILE, null:",
-            ));
+            return Err(Error::config("the target is none of mysql://user@host:port/database, sqlite:FILE, null:"));
         };
         parse_mysql(rest, tls).map(Target::MySql)
     }
@@ -186,7 +183,15 @@ mod tests {
 
     #[test]
     fn a_broken_url_is_refused() {
-        for url in ["mysql://", "mysql://host/db", "mysql://u@h:x/db", "mysql://u@h:1", "postgres://u@h/db", "sqlite:", "mysql://u@h/a/b"] {
+        for url in [
+            "mysql://",
+            "mysql://host/db",
+            "mysql://u@h:x/db",
+            "mysql://u@h:1",
+            "postgres://u@h/db",
+            "sqlite:",
+            "mysql://u@h/a/b",
+        ] {
             assert!(Target::parse(url, Tls::Off).is_err(), "{url}");
         }
     }

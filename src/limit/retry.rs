@@ -37,7 +37,7 @@ impl Backoff {
     }
 
     /// The next wait, or none when it is time to give up.
-    pub fn next(&mut self) -> Option<Duration> {
+    pub fn wait(&mut self) -> Option<Duration> {
         if self.attempt >= self.attempts_max {
             return None;
         }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn waits_grow_to_a_ceiling_and_end() {
         let mut backoff = Backoff::reconnect(1);
-        let waits: Vec<_> = std::iter::from_fn(|| backoff.next()).collect();
+        let waits: Vec<_> = std::iter::from_fn(|| backoff.wait()).collect();
         assert_eq!(waits.len(), 40);
         assert!(waits[0] < Duration::from_millis(101));
         assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(15)));

@@ -203,7 +203,22 @@ impl Compiler<'_> {
             plans.push(ColumnPlan::Rest);
         }
         let table = Table { name: self.table.name.clone(), columns, key };
-        Ok((table, TablePlan { checks, columns: plans, has_rest: self.table.rest.is_some() }))
+        let named = self.named(slots);
+        Ok((table, TablePlan { checks, columns: plans, has_rest: self.table.rest.is_some(), named }))
+    }
+
+    /// The slots of every attribute that the table names; none when it need not know the others.
+    fn named(&self, slots: &mut Slots) -> Option<Vec<usize>> {
+        if self.table.rest.is_some() || self.table.ignore.iter().any(|name| name == "*") {
+            return None;
+        }
+        let columns = self.table.columns.iter().map(|column| column.from.root.as_str());
+        let conditions = self.table.conditions.iter().map(|condition| condition.attribute.root.as_str());
+        let ignored = self.table.ignore.iter().map(String::as_str);
+        let mut named: Vec<usize> = columns.chain(conditions).chain(ignored).map(|name| slots.slot(name)).collect();
+        named.sort_unstable();
+        named.dedup();
+        Some(named)
     }
 
     fn plan_column(&self, column: &ColumnSpec, slots: &mut Slots) -> Result<AttributePlan> {

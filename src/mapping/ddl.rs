@@ -1,7 +1,8 @@
 //! The CREATE TABLE statement of a target table, in each dialect. Text that could be a key is always in a collation that
 //! keeps distinct texts distinct, spelled out, since every server's default merges some.
 
-use super::{Column, ColumnType, Dialect, Table};
+use super::{Column, ColumnType, Table};
+use crate::model::dialect::Dialect;
 use std::fmt::Write as _;
 
 /// The statement that creates `table`, without a semicolon. Fails on the server if the table exists.

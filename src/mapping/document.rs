@@ -44,7 +44,7 @@ impl Mapping {
         let table = Table { name: table.into(), columns, key: (0..key.len()).collect() };
         let column_names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let identity = compile::identity(&("document", key, &table.name, column_names))?;
-        let table_plan = TablePlan { checks: Vec::new(), columns: plans, has_rest: false };
+        let table_plan = TablePlan { checks: Vec::new(), columns: plans, has_rest: false, named: None };
         let plan = Plan { slots, tables: vec![table_plan], skip_unmatched: false };
         Ok(Mapping { key: key.to_vec(), tables: vec![table], plan, identity })
     }

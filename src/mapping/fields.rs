@@ -101,6 +101,20 @@ impl<'t> Fields<'t> {
         self.read(name, |text| Ok(text.to_owned()))
     }
 
+    /// Takes a list of texts; a single one need not be in a list.
+    pub(super) fn texts(&mut self, name: &str) -> Result<Vec<String>> {
+        let Some(value) = self.take(name) else { return Ok(Vec::new()) };
+        let at = value.span().start;
+        let wrong = || self.error_at(at, format!("{name} must be text in quotes, or a list of them"));
+        match value.get_ref() {
+            DeValue::String(text) => Ok(vec![text.to_string()]),
+            DeValue::Array(array) => {
+                array.iter().map(|text| text.get_ref().as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+            }
+            _ => Err(wrong()),
+        }
+    }
+
     /// Takes a text that must be there.
     pub(super) fn required(&mut self, name: &str) -> Result<String> {
         self.text(name)?.ok_or_else(|| self.error(format!("{name} is missing")))

@@ -10,7 +10,7 @@
 //!     { attribute = "pk", begins_with = "CUST#" },
 //!     { attribute = "sk", begins_with = "ORDER#" },
 //! ]
-//! rest = "extra"               # a JSON column for every attribute that no column took
+//! rest = "extra"               # a JSON column for every attribute that no column took; or: ignore = ["ttl"]
 //!
 //! [[table.column]]
 //! name = "customer_id"
@@ -92,6 +92,8 @@
 //!
 //! `rest` gives the table a last column, of type json, with every top-level attribute that no column of the row holds
 //! whole, as DynamoDB JSON: also one of which a column took only a part, or for which NULL or a default stands in.
+//! Without `rest`, an item with an attribute that no column and no condition of the table names is rejected, so that
+//! nothing is dropped unseen. `ignore = ["note", "ttl"]` names what may be dropped; `ignore = "*"` drops it all.
 //!
 //! # Keys
 //!
@@ -157,7 +159,11 @@ fn table(mut fields: Fields<'_>) -> Result<TableSpec> {
         conditions.extend(read_conditions(condition)?);
     }
     let columns = fields.tables("column")?.into_iter().map(column).collect::<Result<_>>()?;
-    let spec = TableSpec { line: fields.line(), name, conditions, columns, rest: fields.text("rest")? };
+    let (rest, ignore) = (fields.text("rest")?, fields.texts("ignore")?);
+    if rest.is_some() && !ignore.is_empty() {
+        return Err(fields.error("rest takes what no column took, so there is nothing to ignore: drop one of them"));
+    }
+    let spec = TableSpec { line: fields.line(), name, conditions, columns, rest, ignore };
     fields.finish()?;
     Ok(spec)
 }

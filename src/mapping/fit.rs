@@ -2,7 +2,8 @@
 //! fills in the [`FoundTable`], from `information_schema` or SQLite's pragmas.
 
 use super::names::fold;
-use super::{Column, Dialect, Table};
+use super::{Column, Table};
+use crate::model::dialect::Dialect;
 use std::collections::BTreeSet;
 
 mod columns;

@@ -64,6 +64,10 @@ impl<'m> Mapper<'m> {
     #[inline]
     fn fill_row(&mut self, index: usize, subject: &Subject<'_, '_>, position: u64, rows: &mut Rows) -> Mapped {
         let (table, plan) = (&self.mapping.tables[index], &self.mapping.plan.tables[index]);
+        if !plan.names_all(subject.found, subject.item.attributes().len()) {
+            let reason = self.unnamed(plan, subject.item);
+            return Mapped::Rejected(Reject { position, table: Some(index), column: None, reason });
+        }
         match self.fill_cells(table, plan, subject, rows) {
             Ok(()) => {
                 rows.end_row(position);
@@ -74,6 +78,17 @@ impl<'m> Mapper<'m> {
                 Mapped::Rejected(Reject { position, table: Some(index), column: Some(column), reason })
             }
         }
+    }
+
+    /// Says which attribute of the item the table does not name.
+    fn unnamed(&mut self, plan: &TablePlan, item: Item<'_>) -> String {
+        let named = plan.named.as_deref().unwrap_or_default();
+        let slots = &self.mapping.plan.slots;
+        let unnamed = item.attributes().iter().enumerate().find(|(index, (name, _))| {
+            !self.shape.slot_at(slots, *index, name).is_some_and(|slot| named.contains(&slot))
+        });
+        let name = unnamed.map_or("", |(_, (name, _))| name);
+        format!("no column takes attribute {name}: add one, or rest, or name it in ignore")
     }
 
     /// Appends a cell for each column; the error is the column and the reason.

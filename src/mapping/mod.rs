@@ -53,17 +53,6 @@ pub struct KeyAttribute {
     pub ty: KeyType,
 }
 
-/// The SQL dialect that decides type names and quoting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// Oracle MySQL 8.0 and later.
-    MySql,
-    /// MariaDB 10.6 and later.
-    MariaDb,
-    /// SQLite with STRICT tables.
-    Sqlite,
-}
-
 /// The type of a target column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ColumnType {

@@ -29,6 +29,8 @@ pub(super) struct TablePlan {
     pub(super) columns: Vec<ColumnPlan>,
     /// Whether there is a `Rest` column.
     pub(super) has_rest: bool,
+    /// The slots of all attributes that an item may have; none when it may have others.
+    pub(super) named: Option<Vec<usize>>,
 }
 
 /// One condition.
@@ -109,6 +111,13 @@ impl Place {
 }
 
 impl TablePlan {
+    /// Whether the table names every one of the item's `attributes`.
+    #[inline]
+    pub(super) fn names_all(&self, found: &[Option<Value<'_>>], attributes: usize) -> bool {
+        let Some(named) = &self.named else { return true };
+        named.iter().filter(|slot| found[**slot].is_some()).count() == attributes
+    }
+
     /// Whether the table takes the item.
     #[inline]
     pub(super) fn takes(&self, found: &[Option<Value<'_>>]) -> bool {

@@ -31,6 +31,8 @@ pub(super) struct TableSpec {
     pub(super) columns: Vec<ColumnSpec>,
     /// The name of the column for everything that no column took.
     pub(super) rest: Option<String>,
+    /// Attributes that may be left out knowingly; `*` for all.
+    pub(super) ignore: Vec<String>,
 }
 
 /// One `[[table.column]]`.

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod counts;
 pub mod decode;
+pub mod dialect;
 pub mod json;
 pub mod number;
 pub mod page;

@@ -1,7 +1,18 @@
-//! A page: a bounded run of one unit's lines, with the span that says which.
+//! A unit of work and its pages: bounded runs of the unit's lines, with the span that says which.
 
 /// One unit of work, by its position in the run's list of units.
 pub type UnitId = u32;
+
+/// One unit of a source: the smallest piece of work that is claimed and resumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its position in the source's list.
+    pub id: UnitId,
+    /// What an operator finds it by: the data file's key, say.
+    pub name: String,
+    /// How many items it holds, as the source declares.
+    pub items: u64,
+}
 
 /// Items `from..to` of a unit, counted from zero: half open, so that spans join without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

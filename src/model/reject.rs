@@ -1,5 +1,8 @@
 //! A bad item is a value with a reason, never an error.
 
+/// How the reason of a row begins that the server refused. What follows may quote the value.
+pub const REFUSED_BY_SERVER: &str = "the server refused the row: ";
+
 /// Why one item is not in the target. The item itself is quoted from the page when the reject is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {

@@ -1,4 +1,5 @@
 //! A lane: takes one page at a time from the queue to its commit.
+#![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
 
 use super::Flow;
 use super::queue::Queued;
@@ -34,7 +35,10 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
     let started = Instant::now();
     let Some(counts) = write(flow, &batch).await? else { return Ok(()) };
     if !counts.add_up() {
-        return Err(Error::internal(format!("unit {} items {} to {}: the counts do not add up", span.unit, span.from, span.to)));
+        return Err(Error::internal(format!(
+            "unit {} items {} to {}: the counts do not add up",
+            span.unit, span.from, span.to
+        )));
     }
     flow.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
     drop(batch);

@@ -1,7 +1,7 @@
 //! The flow: readers → queue → transform → sink, with the ledger deciding what is left. The only room with tasks,
 //! threads, channels and permits.
 //!
-//! Start order: transform threads, lanes, readers, the lease's heartbeat. A *reader* is a thread that claims units and
+//! Start order: transform threads, the lease, lanes, readers, the lease's heartbeat. A *reader* is a thread that claims units and
 //! pushes their pages. A *lane* is a task that takes one page at a time from the queue to its commit; there are as many
 //! as workers and writers together, so both stay busy. Stop order: readers end when nothing is left to read, or when a
 //! stop is requested; then the queue closes, the lanes drain it, and the claims are released. The first fatal error
@@ -138,9 +138,8 @@ impl Flow {
 /// The first fatal error, after everybody has stopped.
 pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
     flow.work.heartbeat(flow.options.lease).await?;
-    let lanes: Vec<_> = (0..flow.options.workers + flow.options.writers)
-        .map(|_| tokio::spawn(lane::run(Arc::clone(&flow))))
-        .collect();
+    let lanes: Vec<_> =
+        (0..flow.options.workers + flow.options.writers).map(|_| tokio::spawn(lane::run(Arc::clone(&flow)))).collect();
     let handle = tokio::runtime::Handle::current();
     let readers: Vec<_> = (0..flow.options.readers)
         .map(|index| {

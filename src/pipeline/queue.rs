@@ -50,12 +50,6 @@ impl Budget {
         *self.lock()
     }
 
-    /// Whether the next page would have to wait.
-    #[must_use]
-    pub fn is_exhausted(&self, page_bytes: usize) -> bool {
-        self.used() + page_bytes > self.limit
-    }
-
     fn lock(&self) -> MutexGuard<'_, usize> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,9 +12,9 @@ use crate::driver::pool::Pool;
 use crate::error::{Error, Result};
 use crate::model::batch::Fence;
 use crate::model::counts::Counts;
-use crate::model::page::{Span, UnitId};
+use crate::model::page::{Span, Unit, UnitId};
+use crate::model::reject::REFUSED_BY_SERVER;
 use crate::monitor::{Event, Monitor};
-use crate::source::Unit;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -204,19 +204,32 @@ impl Work {
         self.audit_after_losses().await?;
         self.advance(next).await?;
         if rejected > 0 && max_rejects.exceeded(rejected_all, read_all) {
-            return Err(self.too_many_rejects(rejected_all, span));
+            return Err(self.too_many_rejects(rejected_all).await?);
         }
         Ok(())
     }
 
-    fn too_many_rejects(&self, rejected: u64, span: Span) -> Error {
-        Error::config(format!(
-            "{rejected} rejected so far, the last in {} among items {} to {}: more than --max-rejects allows; look at \
-             the rejects file, then mend the mapping (--restart) or allow more and run the same command again",
-            self.unit_name(span.unit),
-            span.from,
-            span.to
-        ))
+    async fn too_many_rejects(&self, rejected: u64) -> Result<Error> {
+        let first = self.checkpoint.rejects(None).await?.into_iter().next();
+        let first = first.map_or_else(String::new, |reject| {
+            let place =
+                |name: &str, value: Option<String>| value.map_or(String::new(), |value| format!(", {name} {value}"));
+            let reason = reject.reason.unwrap_or_default();
+            // What a server says may quote the value: the file may hold it, a message may not.
+            let reason = reason.split(REFUSED_BY_SERVER).next().filter(|own| !own.is_empty());
+            format!(
+                "; the first is line {} of {}{}{}: {}",
+                reject.position + 1,
+                self.unit_name(reject.unit),
+                place("table", reject.table),
+                place("column", reject.column),
+                reason.unwrap_or("refused by the server")
+            )
+        });
+        Ok(Error::corrupt(format!(
+            "{rejected} rejected so far, more than --max-rejects allows{first}; look at the rejects file, then mend the \
+             mapping (--restart), or allow more and run the same command again"
+        )))
     }
 
     /// Books that a unit's end was reached and is as it should be.

@@ -5,10 +5,11 @@ use crate::checkpoint::run::TargetTable;
 use crate::driver::fault::FaultResult;
 use crate::driver::session::{Fetched, Session};
 use crate::error::{Error, Result};
+use crate::mapping::Table;
 use crate::mapping::ddl::{create_table, quote};
 use crate::mapping::fit::{self, FoundColumn, FoundTable, KeyPart, Severity};
-use crate::mapping::{Dialect, Table};
 use crate::model::counts::{Canary, KeyCell};
+use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
 use sha2::{Digest, Sha256};
 
@@ -260,7 +261,11 @@ async fn sqlite_table(session: &mut Session, table: &str) -> FaultResult<Option<
         let (index, column) = (row[0].text().unwrap_or_default(), row[1].text().unwrap_or_default());
         if row[2].text().as_deref() == Some("pk") {
             let collation = row[3].text();
-            found.columns.iter_mut().filter(|known| known.name == column).for_each(|known| known.collation = collation.clone());
+            found
+                .columns
+                .iter_mut()
+                .filter(|known| known.name == column)
+                .for_each(|known| known.collation = collation.clone());
             continue;
         }
         match found.unique_indexes.last_mut() {

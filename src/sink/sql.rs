@@ -12,9 +12,10 @@ use crate::driver::pool::Pool;
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::limit::retry::Backoff;
-use crate::mapping::{Dialect, Table};
+use crate::mapping::Table;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
+use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -114,16 +115,16 @@ impl SqlSink {
         let wait = match fault.kind {
             FaultKind::Retry => {
                 self.monitor.event(&Event::Retried { code: &fault.code });
-                waits.contention.next()
+                waits.contention.wait()
             }
             FaultKind::Lost => {
                 self.pool.lost();
                 self.monitor.event(&Event::ConnectionLost { code: &fault.code });
-                waits.reconnect.next()
+                waits.reconnect.wait()
             }
             FaultKind::Blocked => {
                 self.monitor.event(&Event::Paused { reason: &fault.message });
-                waits.blocked.next()
+                waits.blocked.wait()
             }
             _ => None,
         };

@@ -2,8 +2,9 @@
 
 use super::OnConflict;
 use crate::driver::session::Statement;
+use crate::mapping::Table;
 use crate::mapping::ddl::quote;
-use crate::mapping::{Dialect, Table};
+use crate::model::dialect::Dialect;
 use crate::model::rows::Rows;
 
 /// Rows in a statement, largest first. 1000 rows is where throughput peaks (5000 halve it); the rest fill up tails.
@@ -99,7 +100,9 @@ fn insert(table: &Table, on_conflict: OnConflict, dialect: Dialect, rows: usize)
         // The no-op update adds one to LAST_INSERT_ID() for each row that is there: affected rows cannot tell.
         (Dialect::MySql | Dialect::MariaDb, false) => {
             let key = keys.first().copied().unwrap_or_default();
-            format!("{head} ON DUPLICATE KEY UPDATE {key}=IF(LAST_INSERT_ID(LAST_INSERT_ID()+1)>0,{name}.{key},{name}.{key})")
+            format!(
+                "{head} ON DUPLICATE KEY UPDATE {key}=IF(LAST_INSERT_ID(LAST_INSERT_ID()+1)>0,{name}.{key},{name}.{key})"
+            )
         }
     }
 }

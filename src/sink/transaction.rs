@@ -5,10 +5,10 @@ use super::statements::Piece;
 use crate::checkpoint::ledger;
 use crate::driver::fault::{Fault, FaultKind};
 use crate::driver::session::{Session, Statement};
-use crate::mapping::Dialect;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
-use crate::model::reject::Reject;
+use crate::model::dialect::Dialect;
+use crate::model::reject::{REFUSED_BY_SERVER, Reject};
 use crate::model::rows::{CellRef, Rows};
 use crate::monitor::Event;
 
@@ -111,7 +111,7 @@ async fn write_table(
                 let (left, right) = piece.rows.split_at(piece.rows.len() / 2);
                 match piece.rows {
                     [row] => {
-                        let reason = format!("the server refused the row: error {}: {}", fault.code, fault.message);
+                        let reason = format!("{REFUSED_BY_SERVER}error {}: {}", fault.code, fault.message);
                         rejects.push(refused(rows, table, *row, reason));
                     }
                     _ => runs.extend([right, left]),

@@ -14,10 +14,10 @@ mod tests;
 
 pub use location::ExportLocation;
 
-use super::{Description, Source, Unit, UnitReader};
+use super::{Description, Source, UnitReader};
 use crate::driver::objects::{Fetched, Md5, Objects};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::page::UnitId;
+use crate::model::page::{Unit, UnitId};
 use manifest::{DataFile, Summary};
 use reader::FileReader;
 use std::ops::Range;
@@ -74,12 +74,6 @@ impl DynamoDbExport {
         Ok(DynamoDbExport { objects, options, summary, manifest_folder, description, files })
     }
 
-    /// Requests that had to be made again so far.
-    #[must_use]
-    pub fn retries(&self) -> u64 {
-        self.objects.retries()
-    }
-
     /// The data file, wherever it was copied to: proved.
     fn fetch(&self, file: &DataFile, md5: Md5) -> Result<Fetched> {
         let candidates = keys::candidates(&file.key, self.summary.prefix.as_deref(), &self.manifest_folder);
@@ -114,5 +108,9 @@ impl Source for DynamoDbExport {
         let file = file.ok_or_else(|| Error::internal(format!("the export has no unit {unit}")))?;
         let fetched = self.fetch(file, file.md5)?;
         Ok(Box::new(FileReader::new(unit, file, fetched, wanted, self.options.page_bytes)?))
+    }
+
+    fn retries(&self) -> u64 {
+        self.objects.retries()
     }
 }

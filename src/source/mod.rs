@@ -1,21 +1,10 @@
 //! Where items come from: units that can be read apart, each a sequence of items with fixed positions.
 
 use crate::error::Result;
-use crate::model::page::{Page, UnitId};
+use crate::model::page::{Page, Unit, UnitId};
 use std::ops::Range;
 
 pub mod dynamodb_export;
-
-/// One unit of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
-    /// Its position in the source's list.
-    pub id: UnitId,
-    /// What an operator finds it by: the data file's key, say.
-    pub name: String,
-    /// How many items it holds, as the source declares.
-    pub items: u64,
-}
 
 /// What a source is, for the run's fingerprint and the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +30,9 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// `Corrupt` names the unit and what is wrong with it; `Transient` when it could not be read after retries.
     fn open(&self, unit: UnitId, wanted: &[Range<u64>]) -> Result<Box<dyn UnitReader>>;
+
+    /// Requests that had to be made again so far.
+    fn retries(&self) -> u64;
 }
 
 /// Reads one unit, page by page.

@@ -18,7 +18,6 @@ pub(crate) fn target_dir() -> PathBuf {
 }
 
 /// The project's root, where `fixtures/`, `src/` and `README.md` are.
-
 pub(crate) fn project_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

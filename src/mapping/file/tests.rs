@@ -56,6 +56,25 @@ fn example() -> String {
 }
 
 #[test]
+fn an_attribute_that_nothing_names_rejects_its_item_unless_the_file_ignores_it() {
+    let line = r#"{"Item":{"id":{"S":"1"},"a":{"S":"x"},"ttl":{"N":"1"}}}"#;
+    let strict = with_column("name = \"a\", type = \"text\"");
+    match map(&parse(&strict), line) {
+        (Mapped::Rejected(reject), rows) => {
+            assert_eq!(reject.reason, "no column takes attribute ttl: add one, or rest, or name it in ignore");
+            assert!(rows[0].is_empty());
+        }
+        (other, _) => panic!("{other:?}"),
+    }
+    for rule in ["ignore = \"*\"", "ignore = [\"ttl\", \"x\"]", "ignore = \"ttl\"", "rest = \"more\""] {
+        let ruled = strict.replace("name = \"t\"\n", &format!("name = \"t\"\n{rule}\n"));
+        assert!(matches!(map(&parse(&ruled), line), (Mapped::Row(0), _)), "{rule}");
+    }
+    let both = strict.replace("name = \"t\"\n", "name = \"t\"\nrest = \"r\"\nignore = \"ttl\"\n");
+    assert!(refusal(&both).contains("nothing to ignore"));
+}
+
+#[test]
 fn the_documented_example_maps_an_order() {
     let mapping = parse(&example());
     let line = r#"{"Item":{"pk":{"S":"CUST#7"},"sk":{"S":"ORDER#a"},"total":{"N":"12.50"},"note":{"S":"hi"},"address":{"M":{"zip":{"S":"1010"}}},"placed_at":{"N":"1700000000123"}}}"#;

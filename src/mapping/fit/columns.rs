@@ -1,8 +1,9 @@
 //! Whether one column stores a type's cells exactly: its type, width, character set and collation.
 
 use super::FoundColumn;
+use crate::mapping::ColumnType;
 use crate::mapping::ddl::binary_collation;
-use crate::mapping::{ColumnType, Dialect};
+use crate::model::dialect::Dialect;
 
 /// An item is 400 KB, so this many bytes hold any attribute, and any item as DynamoDB JSON (at most seven bytes a byte).
 const ITEM_BYTES: u64 = 16_777_215;
