@@ -199,12 +199,14 @@ async fn claim_once(
     let run = checkpoint.run.as_str();
     let (now, skip) = (schema::now_us(session.dialect()), schema::skip_locked(session.dialect()));
     // COUNT rather than NOT EXISTS: the latter may be run as a join that locks every unit [measured on MySQL].
+    // A unit of our own is never free: our lease runs out when the target takes no writes for a while, and whoever took
+    // his own unit anew would fence off his own pages.
     let sql = format!(
-        "SELECT unit FROM _transvase_units u WHERE run = ? AND state = 'open' AND (owner IS NULL OR \
-         (SELECT COUNT(*) FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now}) = 0) \
+        "SELECT unit FROM _transvase_units u WHERE run = ? AND state = 'open' AND (owner IS NULL OR (owner <> ? AND \
+         (SELECT COUNT(*) FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now}) = 0)) \
          ORDER BY place LIMIT 1{skip}"
     );
-    let rows = session.fetch(&sql, &[text(run)]).await?;
+    let rows = session.fetch(&sql, &[text(run), text(owner.name())]).await?;
     let Some(row) = rows.first() else { return Ok(Claimed::Nothing) };
     let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
     // The subquery above saw the leases as they were when its statement began; an owner who came since is seen by a
