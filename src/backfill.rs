@@ -85,7 +85,8 @@ impl Backfill {
         options: Options,
     ) -> Result<Self> {
         // null: keeps its ledger in memory, so that its counts add up by the same rules.
-        let mut control = if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
+        let mut control =
+            if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
         if let Target::MySql(mysql) = &mut control {
             mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
         }
@@ -261,7 +262,7 @@ impl Backfill {
     async fn flow(&self, stop: CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
         let rejected = self.before.outcomes().rejected;
         if rejected > 0 && self.options.pipeline.max_rejects.exceeded(rejected, self.before.read) {
-            return Err(Error::config(format!(
+            return Err(Error::corrupt(format!(
                 "run {} has {rejected} rejects already, more than --max-rejects allows: look at the rejects file, then mend \
                  the mapping (--restart) or allow more",
                 self.checkpoint.run()

@@ -171,11 +171,11 @@ async fn the_run_stops_at_its_limit_of_rejects_and_goes_on_with_a_larger_one() {
             let args = ["--mapping", mapping.to_str().unwrap(), "--create-tables", "--max-rejects", limit];
             Backfill::new(folder.path(), &from, &target, &args).run()
         };
-        let ended = run("0").expect(2);
+        let ended = run("0").expect(1);
         ended.says(&["rejected so far", "AWSDynamoDB/", "--max-rejects"]);
         assert!(ended.count("rejected") > 0 && !ended.rejects.is_empty(), "{target}");
         // as it is typed again without a thought
-        let ended = run("0").expect(2);
+        let ended = run("0").expect(1);
         ended.says(&["rejects already", "--max-rejects"]);
         let ended = run("32").expect(3);
         ended.counts([40, 8, 0, 0, 32]);
