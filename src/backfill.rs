@@ -125,12 +125,12 @@ impl Backfill {
     /// Finds the stored run and checks that it is this one, or stores a new one.
     async fn bind(&mut self, is_null: bool) -> Result<()> {
         let stored = self.checkpoint.load().await?;
-        // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
-        self.before = self.checkpoint.totals().await?;
         if let Some((settings, _)) = &stored {
             // Before the tables are judged: by another mapping's measure they would look wrong.
             self.check_same(settings)?;
         }
+        // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
+        self.before = self.checkpoint.totals().await?;
         let create = self.options.create_tables && stored.is_none();
         self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
         let (settings, state) = match stored {

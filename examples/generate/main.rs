@@ -6,6 +6,7 @@
 //! The engine reads it with `--from target/orders`.
 
 mod generator;
+mod rows;
 
 use clap::Parser;
 use generator::export::{self, Options};
@@ -43,6 +44,9 @@ struct Arguments {
     /// The export's s3Prefix
     #[arg(long)]
     prefix: Option<String>,
+    /// Also writes the orders as ready-made rows (TSV) into this folder, for a server's own loader
+    #[arg(long)]
+    rows: Option<PathBuf>,
 }
 
 fn main() -> io::Result<()> {
@@ -60,6 +64,9 @@ fn main() -> io::Result<()> {
         ..Options::default()
     };
     let export = export::write(&options)?;
+    if let Some(folder) = &arguments.rows {
+        rows::write(&export, folder)?;
+    }
     let (items, files) = (options.items, export.files.len());
     writeln!(io::stdout(), "{items} items, {} bytes of lines, {files} files: {}", export.bytes, export.folder.display())
 }

@@ -3,6 +3,7 @@
 use super::LogFormat;
 use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error.
@@ -12,7 +13,10 @@ use tracing_subscriber::EnvFilter;
 pub fn start(filter: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| Error::config("--log is neither a level nor a filter").because(error))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

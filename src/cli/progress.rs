@@ -65,6 +65,13 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
+    /// A line above the bar, of something that the log tells as well: without a bar it would stand there twice.
+    fn say_above_bar(&self, line: &str) {
+        if !self.plain {
+            self.bar.println(line);
+        }
+    }
+
     /// A line for the operator, above the bar.
     pub fn say(&self, line: &str) {
         if self.plain {
@@ -143,12 +150,14 @@ impl Monitor for Progress {
                 self.bar.inc(counts.read);
                 self.tick();
             }
-            Event::UnitFailed { reason, .. } => self.say(&format!("failed: {reason}")),
+            Event::UnitFailed { reason, .. } => self.say_above_bar(&format!("failed: {reason}")),
             Event::ConnectionLost { code } => {
-                self.say(&format!("connection to the target lost ({code}); reconnecting"))
+                self.say_above_bar(&format!("connection to the target lost ({code}); reconnecting"))
             }
             Event::CommitsLost { items, .. } => {
-                self.say(&format!("the server lost {items} items it had acknowledged; they are written again"));
+                self.say_above_bar(&format!(
+                    "the server lost {items} items it had acknowledged; they are written again"
+                ));
             }
             Event::Paused { reason } => self.pause(reason),
             Event::Waiting { units } => self.bar.set_message(format!("waiting for another process's {units} units")),

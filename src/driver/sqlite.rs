@@ -11,6 +11,12 @@ use std::time::Duration;
 /// Writers queue here: one file has one writer at a time.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Rows of one page of ours lie all over the table, as DynamoDB's hash order has it. With the default cache of 2 MB each
+/// is a read, and with the default log of 4 MB each transaction is a checkpoint.
+const CACHE_KIB: &str = "-65536";
+/// Pages of 4 KiB: 64 MiB of log.
+const CHECKPOINT_PAGES: &str = "16384";
+
 pub(super) async fn connect(path: &Path) -> FaultResult<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -18,6 +24,8 @@ pub(super) async fn connect(path: &Path) -> FaultResult<SqliteConnection> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT)
+        .pragma("cache_size", CACHE_KIB)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .disable_statement_logging();
     SqliteConnection::connect_with(&options).await.map_err(|error| fault(&error))
 }

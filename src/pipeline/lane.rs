@@ -12,11 +12,12 @@ use crate::sink::WriteError;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Carries pages until the queue is closed and empty. After a fatal error pages are dropped: they are not durable, so
-/// the next run reads them again.
+/// Carries pages until the queue is closed and empty. After a fatal error, or once a stop is requested, pages that wait
+/// are dropped: they are not durable, so the next run reads them again. A full queue before a slow target would
+/// otherwise take longer to drain than whoever asked for the stop is ready to wait.
 pub async fn run(flow: Arc<Flow>) {
     while let Some(queued) = flow.queue.pop().await {
-        if flow.work.has_failed() {
+        if flow.work.has_failed() || flow.stop.is_cancelled() {
             continue;
         }
         if let Err(error) = carry(&flow, queued).await {

@@ -1,11 +1,11 @@
 //! The flow: readers → queue → transform → sink, with the ledger deciding what is left. The only room with tasks,
 //! threads, channels and permits.
 //!
-//! Start order: transform threads, the lease, lanes, readers, the lease's heartbeat. A *reader* is a thread that claims units and
-//! pushes their pages. A *lane* is a task that takes one page at a time from the queue to its commit; there are as many
-//! as workers and writers together, so both stay busy. Stop order: readers end when nothing is left to read, or when a
-//! stop is requested; then the queue closes, the lanes drain it, and the claims are released. The first fatal error
-//! cancels everybody.
+//! Start order: transform threads, the lease, lanes, readers, the lease's heartbeat. A *reader* is a thread that claims
+//! units and pushes their pages. A *lane* is a task that takes one page at a time from the queue to its commit; there
+//! are as many as workers and writers together, so both stay busy. Stop order: readers end when nothing is left to read,
+//! or when a stop is requested; then the queue closes, the lanes drain it (of a stop: finish the pages they carry and
+//! drop those that wait), and the claims are released. The first fatal error cancels everybody.
 
 pub mod lane;
 pub mod queue;

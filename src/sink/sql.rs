@@ -45,7 +45,8 @@ pub struct SqlSink {
     pub(super) inserts: Vec<Inserts>,
     pub(super) selects: Vec<String>,
     pub(super) guarded: Vec<bool>,
-    pub(super) replaces: bool,
+    /// By table: whether a row that is there is overwritten.
+    pub(super) replaces: Vec<bool>,
 }
 
 impl SqlSink {
@@ -60,16 +61,25 @@ impl SqlSink {
         monitor: Arc<dyn Monitor>,
     ) -> Self {
         let rows = if options.write_rows { tables } else { &[] };
+        // Where nobody else writes nothing can be there to replace: a row that is would be another item's, and is
+        // to be found out rather than overwritten.
+        let replace = options.on_conflict == OnConflict::Replace;
+        let replaces: Vec<bool> =
+            (0..tables.len()).map(|table| replace && !options.guarded.get(table).copied().unwrap_or(false)).collect();
         SqlSink {
             pool,
             writers: Semaphore::new(options.writers),
             monitor,
             run: options.run,
             names: tables.iter().map(|table| table.name.clone()).collect(),
-            inserts: rows.iter().map(|table| Inserts::new(table, options.on_conflict, dialect, max_packet)).collect(),
+            inserts: rows
+                .iter()
+                .zip(&replaces)
+                .map(|(table, replaces)| Inserts::new(table, *replaces, dialect, max_packet))
+                .collect(),
             selects: tables.iter().map(|table| select_key(table, dialect)).collect(),
             guarded: options.guarded,
-            replaces: options.on_conflict == OnConflict::Replace,
+            replaces,
         }
     }
 

@@ -1,6 +1,5 @@
 //! The insert statements of one table: a few fixed sizes, so that a server prepares each once.
 
-use super::OnConflict;
 use crate::driver::session::Statement;
 use crate::mapping::Table;
 use crate::mapping::ddl::quote;
@@ -34,7 +33,7 @@ pub(super) struct Piece<'a> {
 }
 
 impl Inserts {
-    pub(super) fn new(table: &Table, on_conflict: OnConflict, dialect: Dialect, max_packet: usize) -> Self {
+    pub(super) fn new(table: &Table, replaces: bool, dialect: Dialect, max_packet: usize) -> Self {
         let placeholders = match dialect {
             Dialect::Sqlite => SQLITE_PLACEHOLDERS,
             Dialect::MySql | Dialect::MariaDb => MYSQL_PLACEHOLDERS,
@@ -43,7 +42,7 @@ impl Inserts {
         let sizes = SIZES
             .iter()
             .filter(|size| **size <= rows_max)
-            .map(|size| (*size, Statement::new(insert(table, on_conflict, dialect, *size))))
+            .map(|size| (*size, Statement::new(insert(table, replaces, dialect, *size))))
             .collect();
         let bytes_max = STATEMENT_BYTES.min(max_packet.saturating_sub(1024));
         Inserts { columns: table.columns.len(), sizes, bytes_max }
@@ -77,7 +76,7 @@ impl Inserts {
     }
 }
 
-fn insert(table: &Table, on_conflict: OnConflict, dialect: Dialect, rows: usize) -> String {
+fn insert(table: &Table, replaces: bool, dialect: Dialect, rows: usize) -> String {
     let name = quote(&table.name, dialect);
     let columns: Vec<String> = table.columns.iter().map(|column| quote(&column.name, dialect)).collect();
     let row = format!("({})", vec!["?"; columns.len()].join(","));
@@ -89,7 +88,7 @@ fn insert(table: &Table, on_conflict: OnConflict, dialect: Dialect, rows: usize)
     let set = |value: &dyn Fn(&str) -> String| {
         others.iter().map(|column| format!("{column}={}", value(column))).collect::<Vec<_>>().join(",")
     };
-    let replace = on_conflict == OnConflict::Replace && !others.is_empty();
+    let replace = replaces && !others.is_empty();
     match (dialect, replace) {
         (Dialect::Sqlite, false) => format!("{head} ON CONFLICT DO NOTHING"),
         (Dialect::Sqlite, true) => {

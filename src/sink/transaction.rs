@@ -123,7 +123,7 @@ async fn write_table(
     let outcomes = &mut counts.tables[table];
     outcomes.rejected += rejects.iter().filter(|reject| reject.table == Some(table)).count() as u64;
     outcomes.written -= rejects.iter().filter(|reject| reject.table == Some(table)).count() as u64;
-    if !sink.replaces {
+    if !sink.replaces.get(table).copied().unwrap_or(false) {
         outcomes.written -= present;
         outcomes.present += present;
     }
