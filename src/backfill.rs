@@ -260,6 +260,14 @@ impl Backfill {
     }
 
     async fn flow(&self, stop: CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let rejected = self.before.outcomes().rejected;
+        if rejected > 0 && self.options.pipeline.max_rejects.exceeded(rejected, self.before.read) {
+            return Err(Error::corrupt(format!(
+                "run {} has {rejected} rejects already, more than --max-rejects allows: look at the rejects file, then mend \
+                 the mapping (--restart) or allow more",
+                self.checkpoint.run()
+            )));
+        }
         let tables = &self.settings.tables;
         let options = SqlSinkOptions {
             run: self.checkpoint.run().to_owned(),
@@ -276,7 +284,7 @@ impl Backfill {
             options,
             Arc::clone(monitor),
         );
-        let checkpoint = self.checkpoint.clone();
+        let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);
         let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor));

@@ -4,9 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
+mod damage;
 mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
+mod keys;
+mod rejects;
+mod roundtrip;
 mod s3;
 mod servers;
 mod support;

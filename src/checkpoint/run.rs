@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::limit::retry::Backoff;
 use crate::model::page::Unit;
 use crate::model::rows::CellRef;
+use crate::monitor::{Event, Monitor};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -63,6 +64,8 @@ pub enum RunState {
 pub struct Checkpoint {
     pub(super) pool: Arc<Pool>,
     pub(super) run: String,
+    /// Told of pauses; without one a target that cannot take writes is an error at once.
+    monitor: Option<Arc<dyn Monitor>>,
     /// Tells the run from others of the same name: a process that was asleep during a `--restart` finds another one.
     pub(super) incarnation: u64,
 }
@@ -76,11 +79,18 @@ impl Checkpoint {
         if run.is_empty() || run.len() > schema::MAX_NAME {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
-        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0 };
+        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, monitor: None };
         checkpoint
             .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
             .await?;
         Ok(checkpoint)
+    }
+
+    /// The same, telling `monitor` of pauses: a run that is under way waits for a read-only server to be mended, here
+    /// as for its data.
+    #[must_use]
+    pub fn watched(self, monitor: Arc<dyn Monitor>) -> Self {
+        Checkpoint { monitor: Some(monitor), ..self }
     }
 
     /// The run's name.
@@ -189,6 +199,7 @@ impl Checkpoint {
         operation: impl for<'s> Fn(&'s mut Session, &'s C) -> BoxFuture<'s, FaultResult<T>>,
     ) -> Result<T> {
         let (mut contention, mut reconnect) = (Backoff::contention(1), Backoff::reconnect(1));
+        let mut blocked = Backoff::blocked(1);
         loop {
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
@@ -211,6 +222,10 @@ impl Checkpoint {
                     self.pool.lost();
                     reconnect.wait()
                 }
+                FaultKind::Blocked => self.monitor.as_ref().and_then(|monitor| {
+                    monitor.event(&Event::Paused { reason: &fault.message });
+                    blocked.wait()
+                }),
                 _ => None,
             };
             match wait {

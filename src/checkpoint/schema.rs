@@ -55,8 +55,9 @@ fn tables(dialect: Dialect) -> Vec<String> {
              span_to {int} NOT NULL, counts {long} NOT NULL, PRIMARY KEY (run, unit, span_from))"
         )),
         table(&format!(
-            "_transvase_rejects (run {name} NOT NULL, unit {int} NOT NULL, position {int} NOT NULL, target {name}, \
-             field {long}, reason {long} NOT NULL, item {bytes} NOT NULL, PRIMARY KEY (run, unit, position))"
+            "_transvase_rejects (run {name} NOT NULL, unit {int} NOT NULL, position {int} NOT NULL, part {int} NOT NULL, \
+             target {name}, field {long}, reason {long} NOT NULL, item {bytes} NOT NULL, \
+             PRIMARY KEY (run, unit, position, part))"
         )),
     ]
 }

@@ -199,12 +199,14 @@ async fn claim_once(
     let run = checkpoint.run.as_str();
     let (now, skip) = (schema::now_us(session.dialect()), schema::skip_locked(session.dialect()));
     // COUNT rather than NOT EXISTS: the latter may be run as a join that locks every unit [measured on MySQL].
+    // A unit of our own is never free: our lease runs out when the target takes no writes for a while, and whoever took
+    // his own unit anew would fence off his own pages.
     let sql = format!(
-        "SELECT unit FROM _transvase_units u WHERE run = ? AND state = 'open' AND (owner IS NULL OR \
-         (SELECT COUNT(*) FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now}) = 0) \
+        "SELECT unit FROM _transvase_units u WHERE run = ? AND state = 'open' AND (owner IS NULL OR (owner <> ? AND \
+         (SELECT COUNT(*) FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now}) = 0)) \
          ORDER BY place LIMIT 1{skip}"
     );
-    let rows = session.fetch(&sql, &[text(run)]).await?;
+    let rows = session.fetch(&sql, &[text(run), text(owner.name())]).await?;
     let Some(row) = rows.first() else { return Ok(Claimed::Nothing) };
     let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
     // The subquery above saw the leases as they were when its statement began; an owner who came since is seen by a
@@ -243,32 +245,35 @@ pub struct StoredReject {
     pub unit: UnitId,
     /// The item's position in it.
     pub position: u64,
+    /// Which part of the line this is: an item too large for the server's packets is stored in several.
+    pub part: u64,
     /// The target table's name.
     pub table: Option<String>,
     /// The column.
     pub column: Option<String>,
     /// What is wrong.
     pub reason: Option<String>,
-    /// The line, exactly as it was read.
+    /// The line, exactly as it was read, or this part of it.
     pub item: Vec<u8>,
 }
 
-/// Rejects fetched at once: at 400 KB an item still bounded.
+/// Rejects, or parts of one, fetched at once: at 400 KB an item still bounded.
 const REJECTS_PER_FETCH: usize = 100;
 
 impl Checkpoint {
-    /// The next rejects after a unit and position, in that order; empty at the end.
+    /// The next rejects after a unit, a position and a part, in that order; empty at the end.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn rejects(&self, after: Option<(UnitId, u64)>) -> Result<Vec<StoredReject>> {
+    pub async fn rejects(&self, after: Option<(UnitId, u64, u64)>) -> Result<Vec<StoredReject>> {
         let sql = format!(
-            "SELECT unit, position, target, field, reason, item FROM _transvase_rejects WHERE run = ? \
-             AND (unit > ? OR (unit = ? AND position > ?)) ORDER BY unit, position LIMIT {REJECTS_PER_FETCH}"
+            "SELECT unit, position, part, target, field, reason, item FROM _transvase_rejects WHERE run = ? \
+             AND (unit > ? OR (unit = ? AND (position > ? OR (position = ? AND part > ?)))) \
+             ORDER BY unit, position, part LIMIT {REJECTS_PER_FETCH}"
         );
-        let before_all = CellRef::Int(-1);
-        let (unit, position) = after.map_or((before_all, before_all), |(unit, at)| (int(unit), big(at)));
-        let context = (sql.as_str(), [text(&self.run), unit, unit, position]);
+        let before_all = [CellRef::Int(-1); 3];
+        let [unit, position, part] = after.map_or(before_all, |(unit, at, part)| [int(unit), big(at), big(part)]);
+        let context = (sql.as_str(), [text(&self.run), unit, unit, position, position, part]);
         self.retrying("reading the rejects", &context, |session, (sql, cells)| {
             Box::pin(async move {
                 let rows = session.fetch(sql, cells).await?;
@@ -285,6 +290,7 @@ fn stored_reject(row: Vec<Fetched>) -> FaultResult<StoredReject> {
     Ok(StoredReject {
         unit: u32::try_from(number(&next()?)?).map_err(|_| broken("a unit"))?,
         position: number(&next()?)?,
+        part: number(&next()?)?,
         table: next()?.text(),
         column: next()?.text(),
         reason: next()?.text(),

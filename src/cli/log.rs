@@ -48,7 +48,8 @@ impl Monitor for Log {
             Event::CommitsLost { unit, items } => {
                 tracing::warn!(unit, items, "the server lost acknowledged commits; they are written again");
             }
-            Event::Paused { reason } => tracing::warn!(reason, "the target cannot take writes; waiting"),
+            // The screen says it once; here is every page that met it.
+            Event::Paused { reason } => tracing::info!(reason, "the target cannot take writes; waiting"),
             Event::Waiting { units } => tracing::info!(units, "waiting for another process's units"),
             _ => {}
         }

@@ -20,6 +20,7 @@ pub struct Progress {
     before: u64,
     started: Instant,
     last_line: Mutex<Instant>,
+    last_pause: Mutex<Option<Instant>>,
     done: AtomicU64,
     bytes: AtomicU64,
     read_pages: AtomicU64,
@@ -49,6 +50,7 @@ impl Progress {
             before,
             started: Instant::now(),
             last_line: Mutex::new(Instant::now()),
+            last_pause: Mutex::new(None),
             done: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             read_pages: AtomicU64::new(0),
@@ -106,6 +108,15 @@ impl Progress {
         }
     }
 
+    /// Every page in flight meets the pause, and meets it again: said once in a while, not by each.
+    fn pause(&self, reason: &str) {
+        let Ok(mut last) = self.last_pause.try_lock() else { return };
+        if last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            *last = Some(Instant::now());
+            self.say(&format!("paused, the target cannot take writes: {reason}"));
+        }
+    }
+
     fn tick(&self) {
         if !self.plain {
             self.bar.set_message(self.state());
@@ -148,7 +159,7 @@ impl Monitor for Progress {
                     "the server lost {items} items it had acknowledged; they are written again"
                 ));
             }
-            Event::Paused { reason } => self.say_above_bar(&format!("paused, the target cannot take writes: {reason}")),
+            Event::Paused { reason } => self.pause(reason),
             Event::Waiting { units } => self.bar.set_message(format!("waiting for another process's {units} units")),
             _ => {}
         }

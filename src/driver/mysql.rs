@@ -201,10 +201,9 @@ fn classify(number: u16) -> FaultKind {
         1053 | 1927 | 1040 | 1077 | 1079 | 2006 | 2013 | 3169 | 4031 | 1158..=1161 => FaultKind::Lost,
         1062 | 1022 | 1586 => FaultKind::Duplicate,
         // cannot be null, truncated, out of range, wrong value, invalid datetime, too long, bad JSON, check violated,
-        // illegal value for the type, row too large
-        1048 | 1264 | 1265 | 1292 | 1366 | 1367 | 1406 | 3140 | 3141 | 3157 | 3819 | 4025 | 1411 | 1118 | 1300 => {
-            FaultKind::Value
-        }
+        // illegal value for the type, row too large, JSON whose stored form is larger than a packet (two spellings)
+        1048 | 1264 | 1265 | 1292 | 1366 | 1367 | 1406 | 3140 | 3141 | 3157 | 3819 | 4025 | 1411 | 1118 | 1300
+        | 1301 | 3150 => FaultKind::Value,
         // disk full, table full, read only (server, transaction, table), privileges, quota, tablespace missing
         1021 | 1114 | 1290 | 1792 | 1836 | 1036 | 1142 | 1143 | 1227 | 1044 | 1026 | 3 | 28 | 1030 | 3100 => {
             FaultKind::Blocked

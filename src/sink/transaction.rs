@@ -164,30 +164,41 @@ fn refused(rows: &Rows, table: usize, row: u32, reason: String) -> Reject {
     Reject { position: rows.position(row as usize), table: Some(table), column: None, reason }
 }
 
+/// Longest piece of a rejected line that one row holds.
+const REJECT_PART_BYTES: usize = 1 << 20;
+
+/// Stores a reject in as many rows as the server's packets demand: what is too large for the target is too large for
+/// one row of ours as well.
 async fn record_reject(sink: &SqlSink, session: &mut Session, batch: &Batch, reject: &Reject) -> Result<(), Fault> {
     let sql = Statement::new(
-        "INSERT INTO _transvase_rejects (run, unit, position, target, field, reason, item) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO _transvase_rejects (run, unit, position, part, target, field, reason, item) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             .to_owned(),
     );
     let unit = CellRef::Int(i64::from(batch.page.span.unit));
     let position = CellRef::Int(i64::try_from(reject.position).unwrap_or(i64::MAX));
     let target = reject.table.and_then(|table| sink.names.get(table)).map(String::as_str);
-    let line = batch.line(reject.position);
-    let cells = [
-        optional(Some(&sink.run)),
-        unit,
-        position,
-        optional(target),
-        optional(reject.column.as_deref()),
-        optional(Some(&reject.reason)),
-        CellRef::Bytes(line),
-    ];
     // Refusing a reject for its value would lose the item: any fault here stops the run.
     let stop = |fault: Fault| match fault.kind {
         FaultKind::Value | FaultKind::Duplicate => Fault { kind: FaultKind::Other, ..fault },
         _ => fault,
     };
-    session.execute(&sql, cells.into_iter()).await.map(drop).map_err(stop)
+    let line = batch.line(reject.position);
+    let size = (session.max_packet() / 2).clamp(1, REJECT_PART_BYTES);
+    for (part, from) in (0..).zip((0..line.len().max(1)).step_by(size)) {
+        let cells = [
+            optional(Some(&sink.run)),
+            unit,
+            position,
+            CellRef::Int(part),
+            optional(target),
+            optional(reject.column.as_deref()),
+            optional(Some(&reject.reason)),
+            CellRef::Bytes(&line[from..line.len().min(from + size)]),
+        ];
+        session.execute(&sql, cells.into_iter()).await.map(drop).map_err(stop)?;
+    }
+    Ok(())
 }
 
 fn optional(text: Option<&str>) -> CellRef<'_> {
