@@ -77,7 +77,9 @@ impl Checkpoint {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
         let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0 };
-        checkpoint.retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session))).await?;
+        checkpoint
+            .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
+            .await?;
         Ok(checkpoint)
     }
 
@@ -107,8 +109,9 @@ impl Checkpoint {
             Some("complete") => RunState::Complete,
             _ => RunState::Resumed,
         };
-        let settings = serde_json::from_str(&row[1].text().unwrap_or_default())
-            .map_err(|error| Error::internal(format!("run {}: its settings are not readable", self.run)).because(error))?;
+        let settings = serde_json::from_str(&row[1].text().unwrap_or_default()).map_err(|error| {
+            Error::internal(format!("run {}: its settings are not readable", self.run)).because(error)
+        })?;
         Ok(Some((settings, state)))
     }
 
