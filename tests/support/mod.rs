@@ -3,6 +3,8 @@
 //! Promises: whatever is started here is stopped when the test process ends, however it ends, and its files go with it.
 //! Must not know: anything of the engine under test, so that the engine's mistakes cannot hide in its test bench.
 
+pub(crate) mod engine;
+pub(crate) mod orders;
 pub(crate) mod proxy;
 pub(crate) mod s3;
 pub(crate) mod servers;
