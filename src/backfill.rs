@@ -131,6 +131,9 @@ impl Backfill {
         }
         // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
         self.before = self.checkpoint.totals().await?;
+        if let Some((settings, _)) = &stored {
+            self.check_same_plan(settings)?;
+        }
         let create = self.options.create_tables && stored.is_none();
         self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
         let (settings, state) = match stored {
@@ -144,7 +147,8 @@ impl Backfill {
                 (settings, if state == RunState::Resumed { RunState::New } else { state })
             }
         };
-        self.check_same(&settings)?;
+        self.check_same_plan(&settings)?;
+        self.check_same_tables(&settings)?;
         self.settings = settings;
         if !is_null && state == RunState::Resumed {
             self.check_canaries().await?;
@@ -153,13 +157,16 @@ impl Backfill {
         Ok(())
     }
 
-    fn check_same(&self, stored: &Settings) -> Result<()> {
+    fn begun_with(&self, what: &str) -> Result<()> {
         let run = self.checkpoint.run();
-        let refuse = |what: &str| {
-            Err(Error::refused(format!(
-                "run {run} was begun with {what}; --restart forgets it and begins anew, --run NAME keeps it and starts another"
-            )))
-        };
+        Err(Error::refused(format!(
+            "run {run} was begun with {what}; --restart forgets it and begins anew, --run NAME keeps it and starts another"
+        )))
+    }
+
+    /// Before anything is asked of the tables: another mapping has other ones.
+    fn check_same_plan(&self, stored: &Settings) -> Result<()> {
+        let refuse = |what: &str| self.begun_with(what);
         let derived = &self.settings;
         if stored.source != derived.source {
             return refuse("another export");
@@ -170,10 +177,16 @@ impl Backfill {
         if stored.on_conflict != derived.on_conflict || stored.live_target != derived.live_target {
             return refuse("another --on-conflict or --live-target");
         }
+        Ok(())
+    }
+
+    fn check_same_tables(&self, stored: &Settings) -> Result<()> {
+        let derived = &self.settings;
         for (index, (then, now)) in stored.tables.iter().zip(&derived.tables).enumerate() {
             let written = self.before.tables.get(index).is_some_and(|outcomes| outcomes.written > 0);
             if then.name != now.name || then.identity != now.identity || (written && now.empty_at_start) {
-                return refuse(&format!("a table {} that was altered, truncated or recreated since", then.name));
+                return self
+                    .begun_with(&format!("a table {} that was altered, truncated or recreated since", then.name));
             }
         }
         Ok(())

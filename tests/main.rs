@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
+mod cli;
+mod crash;
 mod damage;
 mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
@@ -12,6 +14,7 @@ mod keys;
 mod rejects;
 mod roundtrip;
 mod s3;
+mod s3_backfill;
 mod servers;
 mod support;
 mod tidy;

@@ -44,9 +44,10 @@ pub async fn read_fence(session: &mut Session, run: &str, fence: Fence) -> Fault
 /// # Errors
 /// The server's fault.
 pub async fn record(session: &mut Session, run: &str, commit: Commit, counts: &Counts) -> FaultResult<()> {
-    let sql = Statement::new(
-        "INSERT INTO _transvase_ledger (run, unit, span_from, span_to, counts) VALUES (?, ?, ?, ?, ?)".to_owned(),
-    );
+    let now = schema::now_us(session.dialect());
+    let sql = Statement::new(format!(
+        "INSERT INTO _transvase_ledger (run, unit, span_from, span_to, counts, at_us) VALUES (?, ?, ?, ?, ?, {now})"
+    ));
     let counts = serde_json::to_string(counts).map_err(|_| broken("a count"))?;
     let span = commit.span;
     let cells = [text(run), int(span.unit), big(span.from), big(span.to), text(&counts)];
@@ -160,7 +161,7 @@ async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, f
     let rows = session.fetch(&sql, &[text(run), int(unit)]).await?;
     let row = rows.first().ok_or_else(|| broken("a unit"))?;
     let (start, mut total, items) = (number(&row[0])?, counts(&row[1])?, number(&row[2])?);
-    let sql = "SELECT span_from, span_to, counts FROM _transvase_ledger \
+    let sql = "SELECT span_from, span_to, counts, at_us FROM _transvase_ledger \
                WHERE run = ? AND unit = ? AND span_from >= ? ORDER BY span_from";
     let mut watermark = start;
     for row in session.fetch(sql, &[text(run), int(unit), big(start)]).await? {
@@ -168,7 +169,7 @@ async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, f
         if from != watermark || to > up_to {
             break;
         }
-        total.add(&counts(&row[2])?);
+        total.add(&dated_counts(&row[2], &row[3])?);
         watermark = to;
     }
     let delete = Statement::new(
@@ -191,20 +192,22 @@ async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, f
 const CANARIES: usize = 64;
 
 impl Checkpoint {
-    /// Keys of rows that the run made durable, spread over its units.
+    /// Keys of rows that the run made durable, the first of all among them.
     ///
     /// # Errors
     /// Of the database.
     pub async fn canaries(&self) -> Result<Vec<Canary>> {
-        const SQL: &str = "SELECT counts FROM _transvase_units WHERE run = ? \
-                           UNION ALL SELECT counts FROM _transvase_ledger WHERE run = ?";
+        const SQL: &str = "SELECT counts, 0 FROM _transvase_units WHERE run = ? \
+                           UNION ALL SELECT counts, at_us FROM _transvase_ledger WHERE run = ?";
         self.retrying("reading the canaries", &self.run, |session, run| {
             Box::pin(async move {
                 let rows = session.fetch(SQL, &[text(run), text(run)]).await?;
-                let step = rows.len().div_ceil(CANARIES).max(1);
-                let spread = rows.iter().step_by(step).map(|row| counts(&row[0]));
-                let found = spread.collect::<FaultResult<Vec<Counts>>>()?;
-                Ok(found.into_iter().filter_map(|counts| counts.canary).collect())
+                let found = rows.iter().map(|row| dated_counts(&row[0], &row[1]));
+                let found = found.collect::<FaultResult<Vec<Counts>>>()?;
+                let mut canaries: Vec<Canary> = found.into_iter().filter_map(|counts| counts.canary).collect();
+                canaries.sort_by_key(|canary| canary.at);
+                let step = canaries.len().div_ceil(CANARIES).max(1);
+                Ok(canaries.into_iter().step_by(step).collect())
             })
         })
         .await
@@ -214,6 +217,17 @@ impl Checkpoint {
 /// A position or an epoch.
 pub(super) fn number(value: &Fetched) -> FaultResult<u64> {
     value.int().and_then(|value| u64::try_from(value).ok()).ok_or_else(|| broken("a position"))
+}
+
+/// A span's counts, its canary dated; the counts of a unit (at zero) keep the date they have.
+fn dated_counts(value: &Fetched, at: &Fetched) -> FaultResult<Counts> {
+    let (mut counts, at) = (counts(value)?, number(at)?);
+    if let Some(canary) = &mut counts.canary
+        && at > 0
+    {
+        canary.at = at;
+    }
+    Ok(counts)
 }
 
 fn counts(value: &Fetched) -> FaultResult<Counts> {

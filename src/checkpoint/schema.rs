@@ -52,7 +52,7 @@ fn tables(dialect: Dialect) -> Vec<String> {
         )),
         table(&format!(
             "_transvase_ledger (run {name} NOT NULL, unit {int} NOT NULL, span_from {int} NOT NULL, \
-             span_to {int} NOT NULL, counts {long} NOT NULL, PRIMARY KEY (run, unit, span_from))"
+             span_to {int} NOT NULL, at_us {int} NOT NULL, counts {long} NOT NULL, PRIMARY KEY (run, unit, span_from))"
         )),
         table(&format!(
             "_transvase_rejects (run {name} NOT NULL, unit {int} NOT NULL, position {int} NOT NULL, part {int} NOT NULL, \

@@ -179,12 +179,14 @@ fn value(row: &MySqlRow, column: usize) -> Fetched {
 fn fault(error: &sqlx::Error) -> Fault {
     let sqlx::Error::Database(database) = error else {
         // TLS, I/O and protocol errors all mean that this connection is of no more use.
-        // A certificate that does not verify arrives as invalid data [measured]; it will not verify later either.
-        let kind = match error {
-            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => FaultKind::Denied,
-            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => FaultKind::Denied,
-            _ => FaultKind::Lost,
+        let is_untrusted = |error: &std::io::Error| error.to_string().contains("certificate");
+        let denied = match error {
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) => true,
+            // A certificate that cannot be verified arrives as an I/O error; trying again would not help.
+            sqlx::Error::Io(error) => is_untrusted(error),
+            _ => false,
         };
+        let kind = if denied { FaultKind::Denied } else { FaultKind::Lost };
         return Fault::new(kind, "connection", error.to_string());
     };
     let number = database.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number);

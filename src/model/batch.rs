@@ -62,7 +62,7 @@ impl Batch {
             CellRef::Bytes(bytes) => Some(KeyCell::Bytes(bytes.to_vec())),
             CellRef::Null | CellRef::Double(_) => None,
         });
-        Some(Canary { table, key: key.collect::<Option<_>>()? })
+        Some(Canary { table, key: key.collect::<Option<_>>()?, at: 0 })
     }
 
     /// The counts if every row is newly written: the start for a sink, which moves present and refused rows.

@@ -39,6 +39,9 @@ pub struct Canary {
     pub table: usize,
     /// The key's cells, in the key's order.
     pub key: Vec<KeyCell>,
+    /// When its page was written, in microseconds by the database's clock; the ledger fills it in.
+    #[serde(default)]
+    pub at: u64,
 }
 
 /// A cell of a key, as JSON can hold it.
@@ -66,7 +69,7 @@ pub struct Counts {
     pub bytes: u64,
     /// By target table, in the mapping's order.
     pub tables: Vec<Outcomes>,
-    /// A row to look for later; of a sum, the first span's.
+    /// A row to look for later; of a sum, the one written first: whatever emptied the table since took that one too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
 }
@@ -84,7 +87,11 @@ impl Counts {
         self.skipped += other.skipped;
         self.rejected += other.rejected;
         self.bytes += other.bytes;
-        self.canary = self.canary.take().or_else(|| other.canary.clone());
+        self.canary = match (self.canary.take(), &other.canary) {
+            (Some(mine), Some(theirs)) if theirs.at < mine.at => Some(theirs.clone()),
+            (None, theirs) => theirs.clone(),
+            (mine, _) => mine,
+        };
         if self.tables.len() < other.tables.len() {
             self.tables.resize(other.tables.len(), Outcomes::default());
         }
@@ -107,5 +114,22 @@ impl Counts {
     #[must_use]
     pub fn add_up(&self) -> bool {
         self.read == self.skipped + self.outcomes().total()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_canaries_the_one_written_first_is_kept() {
+        let canary = |at| Counts { canary: Some(Canary { table: 0, key: vec![], at }), ..Counts::default() };
+        for (first, second) in [(3, 7), (7, 3)] {
+            let mut sum = Counts::default();
+            sum.add(&canary(first));
+            sum.add(&Counts::default());
+            sum.add(&canary(second));
+            assert_eq!(sum.canary.map(|canary| canary.at), Some(3));
+        }
     }
 }

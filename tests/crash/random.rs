@@ -1,0 +1,35 @@
+//! `kill -9` at random moments, several in a row before the run may end.
+
+use super::{seeded, while_below};
+use crate::support::orders::{Orders, Place, is_soak};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_process_killed_at_random_moments_loses_and_doubles_nothing() {
+    let orders = Orders::shared();
+    let rng = &mut seeded("random kills");
+    let (kills_wanted, began) = (if is_soak() { 100 } else { 6 }, Instant::now());
+    let (mut kills, mut runs, mut resumed_at) = (0, 0, Vec::new());
+    while kills < kills_wanted {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::all(folder.path()).swap_remove(runs % 3);
+        let mut limit = Duration::from_millis(1500);
+        for _ in 0..2 + rng.below(3) {
+            let running = orders.engine(&place).spawn();
+            std::thread::sleep(while_below(rng, limit));
+            let outcome = running.kill();
+            if outcome.signal().is_none() {
+                // It was done before the kill: the next ones come sooner.
+                outcome.expect(0);
+                limit /= 2;
+                break;
+            }
+            kills += 1;
+            resumed_at.push(place.count("SELECT COUNT(*) FROM orders") * 100 / orders.items);
+        }
+        orders.assert_complete(&place, orders.engine(&place).run());
+        runs += 1;
+    }
+    println!("{kills} kills in {runs} runs, {:.0?}; percent durable at each: {resumed_at:?}", began.elapsed());
+    assert!(resumed_at.iter().any(|percent| (1..100).contains(percent)), "no kill hit a run underway: {resumed_at:?}");
+}

@@ -1,0 +1,114 @@
+//! Two processes on one run, awake or asleep.
+
+use super::{seeded, while_below};
+use crate::support::engine::Running;
+use crate::support::orders::{Orders, Place, is_soak};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn two_processes_share_a_run_and_write_each_page_once() {
+    let orders = Orders::shared();
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..if is_soak() { 10 } else { 1 } {
+        let folder = folder.path().join(round.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        for place in Place::all(&folder) {
+            let both = [orders.engine(&place).spawn(), orders.engine(&place).spawn()];
+            let both = both.map(|running| orders.assert_complete(&place, running.wait(LIMIT)));
+            let shares = [both[0].number("/process/items"), both[1].number("/process/items")];
+            println!("shares {shares:?}");
+            assert_eq!(shares.iter().sum::<u64>(), orders.items, "every item was written by one of the two");
+        }
+    }
+}
+
+/// Starts a run and stops it (SIGSTOP) underway; what it was doing is in the middle of being done. On SQLite not inside
+/// a transaction, since the one file would be locked for everybody.
+fn asleep(orders: &Orders, place: &Place, after: Duration) -> Running {
+    let mut running = orders.engine(place).args(&["--lease-seconds", "1"]).spawn();
+    running.wait_to_say("items to read");
+    std::thread::sleep(after);
+    loop {
+        running.signal("STOP");
+        let Place::File(path) = place else { return running };
+        let free = crate::support::orders::block_on(async {
+            use sqlx::{Connection, Executor};
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
+            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+            connection.execute("BEGIN IMMEDIATE").await.is_ok()
+        });
+        if free {
+            return running;
+        }
+        running.signal("CONT");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+#[test]
+fn a_process_woken_after_its_lease_writes_nothing_more() {
+    let orders = Orders::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let rng = &mut seeded("woken after its lease");
+    for round in 0..if is_soak() { 10 } else { 1 } {
+        let folder = folder.path().join(round.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        for place in Place::all(&folder) {
+            let sleeper = asleep(orders, &place, while_below(rng, Duration::from_millis(300)));
+            let durable = place.count("SELECT COUNT(*) FROM orders");
+            // Its lease is a second; the other takes over as soon as that has run out.
+            orders.assert_complete(&place, orders.engine(&place).args(&["--lease-seconds", "1"]).run());
+            let before = place.snapshot();
+            sleeper.signal("CONT");
+            let outcome = sleeper.wait(LIMIT);
+            println!("asleep with {durable} durable, woken: exit {:?}", outcome.code());
+            assert_eq!(before, place.snapshot(), "the woken process changed something");
+            match outcome.code() {
+                Some(6) => assert!(outcome.stderr.contains("another process"), "{}", outcome.stderr),
+                // Nothing of it was in flight: it finds everything done.
+                _ => drop(orders.assert_complete(&place, outcome)),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_woken_after_its_lease_with_nobody_else_goes_on() {
+    let orders = Orders::shared();
+    let folder = tempfile::tempdir().unwrap();
+    let rng = &mut seeded("woken alone");
+    for round in 0..if is_soak() { 10 } else { 1 } {
+        let folder = folder.path().join(round.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        for place in Place::all(&folder) {
+            let sleeper = asleep(orders, &place, while_below(rng, Duration::from_millis(300)));
+            std::thread::sleep(Duration::from_millis(3200));
+            sleeper.signal("CONT");
+            orders.assert_complete(&place, sleeper.wait(LIMIT));
+        }
+    }
+}
+
+#[test]
+fn a_process_woken_after_a_restart_of_its_run_writes_nothing_more() {
+    let orders = Orders::shared();
+    let folder = tempfile::tempdir().unwrap();
+    for place in Place::all(folder.path()) {
+        let sleeper = asleep(orders, &place, Duration::from_millis(150));
+        let outcome = orders.engine(&place).args(&["--restart", "--live-target"]).run().expect(0);
+        assert_eq!(outcome.number("/read"), orders.items);
+        assert_eq!(outcome.number("/outcomes/written") + outcome.number("/outcomes/present"), orders.items);
+        let before = place.snapshot();
+        sleeper.signal("CONT");
+        let outcome = sleeper.wait(LIMIT).expect(6);
+        assert!(
+            outcome.stderr.contains("writes nothing more") || outcome.stderr.contains("are gone"),
+            "{}",
+            outcome.stderr
+        );
+        assert_eq!(before, place.snapshot());
+        orders.assert_equal(&place);
+    }
+}

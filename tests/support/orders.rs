@@ -1,0 +1,244 @@
+//! A generated export of orders, its truth, and the places that it is copied to.
+//!
+//! The comparison is made here, from the generator's lines and what the database gives back, by `serde_json`: none of
+//! the engine's code takes part.
+
+use super::engine::{Engine, Outcome};
+use super::servers::{BOTH, Database, Server, execute, shared};
+use crate::generator::export::{self, Options};
+use crate::generator::items::{Items, Shape};
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The key of the orders, as `--key` takes it.
+pub(crate) const KEY: &str = "customer_id:S,order_id:S";
+
+/// An export of orders: some pages of 1 MiB in each of its files.
+pub(crate) struct Orders {
+    folder: TempDir,
+    /// How many.
+    pub(crate) items: u64,
+    truth: BTreeMap<(String, String), String>,
+}
+
+impl Orders {
+    /// Writes one.
+    pub(crate) fn new(items: u64, files: usize, seed: u64) -> Orders {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("exports");
+        export::write(&Options { out, items, files, seed, level: 1, ..Options::default() }).unwrap();
+        let generator = Items::new(Shape::Orders, seed);
+        let truth = (0..items).map(|index| {
+            let mut line = Vec::new();
+            generator.write_line(index, &mut line).unwrap();
+            let item = serde_json::from_slice::<Value>(&line).unwrap()["Item"].take();
+            let key = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
+            ((key("customer_id"), key("order_id")), canonical(&item))
+        });
+        let truth = truth.collect();
+        Orders { folder, items, truth }
+    }
+
+    /// The one that most tests share: about 16 pages in 6 files; four times that in a soak.
+    pub(crate) fn shared() -> &'static Orders {
+        static SHARED: OnceLock<Orders> = OnceLock::new();
+        SHARED.get_or_init(|| Orders::new(if is_soak() { 120_000 } else { 30_000 }, 6, 7))
+    }
+
+    /// The folder that stands for the bucket, alone in its own.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().join("exports")
+    }
+
+    /// Some keys, spread over the files.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &(String, String)> {
+        self.truth.keys()
+    }
+
+    /// The backfill of this export to `place`.
+    pub(crate) fn engine(&self, place: &Place) -> Engine {
+        self.engine_to(place, &place.url())
+    }
+
+    /// The same by another way: through a proxy, say.
+    pub(crate) fn engine_to(&self, place: &Place, url: &str) -> Engine {
+        let folder = self.folder();
+        let from = folder.to_str().unwrap();
+        let engine = Engine::new(&["backfill", "--from", from, "--key", KEY, "--to", url]).report();
+        let engine = engine.args(&["--memory", "16MiB"]);
+        match place {
+            Place::Server(database) => engine.env("MYSQL_PWD", database.password()),
+            Place::File(_) => engine,
+        }
+    }
+
+    /// The table equals the truth: every item once, none else.
+    #[track_caller]
+    pub(crate) fn assert_equal(&self, place: &Place) {
+        let mut left = self.truth.clone();
+        for (key, item) in place.rows() {
+            let Some(truth) = left.remove(&key) else { panic!("{key:?} is there twice, or never was") };
+            assert_eq!(canonical(&serde_json::from_slice(&item).unwrap()), truth);
+        }
+        assert!(left.is_empty(), "{} of {} items are missing: {:?}", left.len(), self.items, left.keys().next());
+    }
+
+    /// The run is complete by its exit code, its report and its table; all rows were written by it.
+    #[track_caller]
+    pub(crate) fn assert_complete(&self, place: &Place, outcome: Outcome) -> Outcome {
+        let outcome = outcome.expect(0);
+        assert_eq!(outcome.number("/items"), self.items, "{}", outcome.report);
+        assert_eq!(outcome.number("/read"), self.items, "{}", outcome.report);
+        assert_eq!(outcome.number("/outcomes/written"), self.items, "{}", outcome.report);
+        for none in ["/outcomes/present", "/outcomes/rejected", "/outcomes/tombstoned", "/skipped"] {
+            assert_eq!(outcome.number(none), 0, "{}", outcome.report);
+        }
+        self.assert_equal(place);
+        outcome
+    }
+}
+
+/// A target.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Server(Database),
+    File(PathBuf),
+}
+
+impl Place {
+    /// A fresh one on the shared server of each kind, and a file in `folder`.
+    pub(crate) fn all(folder: &Path) -> Vec<Place> {
+        let mut places = Place::servers();
+        places.push(Place::File(folder.join("target.db")));
+        places
+    }
+
+    /// A fresh one on the shared server of each kind.
+    pub(crate) fn servers() -> Vec<Place> {
+        BOTH.into_iter().map(|kind| Place::on(shared(kind))).collect()
+    }
+
+    /// A fresh one on a server.
+    pub(crate) fn on(server: &Server) -> Place {
+        Place::Server(block_on(server.database()))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Place::Server(database) => database.url(),
+            Place::File(path) => format!("sqlite:{}", path.display()),
+        }
+    }
+
+    /// Runs statements that must succeed.
+    pub(crate) fn execute(&self, statements: &str) {
+        block_on(async {
+            match self {
+                Place::Server(database) => execute(&mut database.connect().await, statements).await,
+                Place::File(path) => {
+                    let text = AssertSqlSafe(statements.to_owned());
+                    open(path).await.execute(sqlx::raw_sql(text)).await.unwrap();
+                }
+            }
+        });
+    }
+
+    /// Every row of a query, each column as text; an error (a table that is not there yet) is no row.
+    pub(crate) fn query(&self, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {
+        let text = AssertSqlSafe(sql.to_owned());
+        block_on(async {
+            match self {
+                Place::Server(database) => {
+                    let rows = sqlx::query(text).fetch_all(&mut database.connect().await).await.unwrap_or_default();
+                    let cell = |row: &sqlx::mysql::MySqlRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at);
+                    rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
+                }
+                Place::File(path) if !path.exists() => Vec::new(),
+                Place::File(path) => {
+                    let rows = sqlx::query(text).fetch_all(&mut open(path).await).await.unwrap_or_default();
+                    let cell = |row: &sqlx::sqlite::SqliteRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at);
+                    rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
+                }
+            }
+        })
+    }
+
+    /// What a query counts.
+    pub(crate) fn count(&self, sql: &str) -> u64 {
+        let text = match self {
+            Place::Server(_) => format!("SELECT CAST(({sql}) AS CHAR)"),
+            Place::File(_) => format!("SELECT CAST(({sql}) AS TEXT)"),
+        };
+        let rows = self.query(&text);
+        let cell = rows.first().and_then(|row| row[0].clone()).unwrap_or_default();
+        String::from_utf8(cell).unwrap().parse().unwrap_or(0)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = ((String, String), Vec<u8>)> {
+        let cast = if matches!(self, Place::File(_)) { "item" } else { "CAST(item AS CHAR)" };
+        let rows = self.query(&format!("SELECT customer_id, order_id, {cast} FROM orders"));
+        let text = |cell: Option<Vec<u8>>| String::from_utf8(cell.unwrap()).unwrap();
+        rows.into_iter().map(move |row| {
+            let [customer, order, item] = <[Option<Vec<u8>>; 3]>::try_from(row).unwrap();
+            ((text(customer), text(order)), item.unwrap())
+        })
+    }
+
+    /// Everything durable that a process may change: rows, ledger, fences, units, run. Not who owns what.
+    pub(crate) fn snapshot(&self) -> Vec<Vec<Vec<Option<Vec<u8>>>>> {
+        let char = if matches!(self, Place::File(_)) { "TEXT" } else { "CHAR" };
+        [
+            format!("SELECT run, state, settings, CAST(incarnation AS {char}) FROM _transvase_runs ORDER BY run"),
+            format!("SELECT CAST(unit AS {char}), state, CAST(watermark AS {char}), counts FROM _transvase_units ORDER BY unit"),
+            format!("SELECT CAST(unit AS {char}), CAST(epoch AS {char}) FROM _transvase_fences ORDER BY unit"),
+            format!("SELECT CAST(unit AS {char}), CAST(span_from AS {char}), counts FROM _transvase_ledger ORDER BY 1, 2"),
+            "SELECT customer_id, order_id FROM orders ORDER BY 1, 2".to_owned(),
+        ]
+        .iter()
+        .map(|sql| self.query(sql))
+        .collect()
+    }
+}
+
+async fn open(path: &Path) -> SqliteConnection {
+    let wait = std::time::Duration::from_secs(60);
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).busy_timeout(wait)).await.unwrap()
+}
+
+/// Runs a future to its end, on a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Whether the long variants were asked for.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("TRANSVASE_SOAK").is_some_and(|value| value == "1")
+}
+
+/// An item as text that equal items share: attributes in order, sets in order.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut parts: Vec<String> = map
+                .iter()
+                .map(|(name, value)| match (name.as_str(), value) {
+                    ("SS" | "NS" | "BS", Value::Array(members)) => {
+                        let mut members: Vec<String> = members.iter().map(canonical).collect();
+                        members.sort();
+                        format!("{name:?}:{members:?}")
+                    }
+                    _ => format!("{name:?}:{}", canonical(value)),
+                })
+                .collect();
+            parts.sort();
+            format!("{{{}}}", parts.join(","))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
