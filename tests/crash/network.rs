@@ -41,7 +41,7 @@ fn cut_connections_cost_nothing() {
     for (place, seed) in Place::servers().into_iter().zip(1..) {
         let Place::Server(database) = &place else { continue };
         for round in 0..if is_soak() { 20 } else { 1 } {
-            let place = if round == 0 { place.clone() } else { Place::servers().swap_remove(seed as usize - 1) };
+            let place = if round == 0 { place.clone() } else { Place::servers().swap_remove(usize::from(seed > 1)) };
             let upstream = SocketAddr::from(([127, 0, 0, 1], database.port));
             let faults = Faults { seed: seed + 100 * round, cut: 0.6, after: 3_500..20_000, ..Faults::default() };
             let proxy = Proxy::start(upstream, faults);
