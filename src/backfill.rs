@@ -125,10 +125,6 @@ impl Backfill {
     /// Finds the stored run and checks that it is this one, or stores a new one.
     async fn bind(&mut self, is_null: bool) -> Result<()> {
         let stored = self.checkpoint.load().await?;
-        if let Some((settings, _)) = &stored {
-            // Before the tables are judged: by another mapping's measure they would look wrong.
-            self.check_same(settings)?;
-        }
         // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
         self.before = self.checkpoint.totals().await?;
         if let Some((settings, _)) = &stored {
