@@ -140,12 +140,13 @@ fn judge(source: &Source, place: Place, ended: &Ended, keys: BTreeSet<Vec<String
     }
 }
 
-fn print(target: &str, rows: &[(&str, Vec<String>)]) {
+fn table(target: &str, rows: &[(&str, Vec<String>)]) -> String {
     let heads: Vec<String> = Place::all().map(|place| format!("file {} {:?}", place.file + 1, place.at)).collect();
-    println!("\ndamage into {target}\n{:34}{}", "", heads.iter().map(|head| format!("{head:18}")).collect::<String>());
-    for (name, outcomes) in rows {
-        println!("{name:34}{}", outcomes.iter().map(|outcome| format!("{outcome:18}")).collect::<String>());
-    }
+    let line = |name: &str, cells: &[String]| {
+        format!("{name:34}{}\n", cells.iter().map(|cell| format!("{cell:18}")).collect::<String>())
+    };
+    let lines: String = rows.iter().map(|(name, outcomes)| line(name, outcomes)).collect();
+    format!("\ndamage into {target}\n{}{lines}", line("", &heads))
 }
 
 #[tokio::test]
@@ -161,7 +162,7 @@ async fn no_damage_at_any_place_loses_anything_silently_and_all_of_it_can_be_rep
         }
         rows.push((kind.name, outcomes));
     }
-    print("SQLite", &rows);
+    println!("{}", table("SQLite", &rows));
     // both answers must occur, else the table is not what it says
     let all: Vec<&String> = rows.iter().flat_map(|(_, outcomes)| outcomes).collect();
     assert!(all.iter().any(|outcome| outcome.starts_with("error")) && all.iter().any(|o| o.starts_with("reject")));
@@ -180,13 +181,13 @@ async fn damage_does_no_more_harm_to_a_server() {
                 outcomes.push("-".to_owned());
                 continue;
             }
-            let server = if (number + at) % 2 == 0 { ServerKind::MySql } else { ServerKind::MariaDb };
-            let target = Target::Server(shared(server).database().await);
+            let server = if (number + at).is_multiple_of(2) { ServerKind::MySql } else { ServerKind::MariaDb };
+            let target = Target::server(shared(server).database().await);
             outcomes.push(one(&source, kind, place, work.path(), &target).await);
         }
         rows.push((kind.name, outcomes));
     }
-    print("MySQL and MariaDB in turn", &rows);
+    println!("{}", table("MySQL and MariaDB in turn", &rows));
 }
 
 #[tokio::test]

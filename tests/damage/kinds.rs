@@ -37,10 +37,13 @@ impl Place {
     }
 }
 
+/// Stored bytes, where to harm them, and the stored bytes of all files; none when the file goes.
+type HarmBytes = fn(Vec<u8>, Place, &[Vec<u8>]) -> Option<Vec<u8>>;
+
 /// What is done to a data file.
 pub(crate) enum Harm {
     /// To the stored bytes; none removes the file.
-    Bytes(fn(Vec<u8>, Place, &[Vec<u8>]) -> Option<Vec<u8>>),
+    Bytes(HarmBytes),
     /// To the lines inside.
     Lines(fn(&mut Vec<String>, Place)),
     /// To its line in the manifest.
@@ -56,7 +59,7 @@ pub(crate) struct Kind {
     pub(crate) harm: Harm,
 }
 
-const fn later(name: &'static str, harm: fn(Vec<u8>, Place, &[Vec<u8>]) -> Option<Vec<u8>>) -> Kind {
+const fn later(name: &'static str, harm: HarmBytes) -> Kind {
     Kind { name, in_the_export: false, harm: Harm::Bytes(harm) }
 }
 

@@ -8,6 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 const KEY: [(&str, &str); 2] = [("customer_id", "S"), ("order_id", "S")];
+/// Which of the items are there beforehand.
+type Chosen = fn(usize) -> bool;
+
 const FLAG: &str = "customer_id:S,order_id:S";
 
 /// The DDL that the engine would run.
@@ -49,11 +52,11 @@ async fn rows_that_are_there_are_kept_or_replaced_and_counted_exactly() {
     let from = export(folder.path(), Shape::Orders, 21, items, 4);
     let truth = truth(Shape::Orders, 21, items, &["customer_id", "order_id"]);
     // none, one, every other, runs of seven, all but one, all: whatever a statement's share of present rows is
-    let choices: [(&str, fn(usize) -> bool); 6] = [
+    let choices: [(&str, Chosen); 6] = [
         ("none", |_| false),
         ("one", |at| at == 1234),
-        ("every other", |at| at % 2 == 0),
-        ("runs of seven", |at| (at / 7) % 2 == 0),
+        ("every other", |at| at.is_multiple_of(2)),
+        ("runs of seven", |at| (at / 7).is_multiple_of(2)),
         ("all but one", |at| at != 99),
         ("all", |_| true),
     ];
@@ -88,11 +91,12 @@ async fn present_rows_are_counted_exactly_beside_rows_that_are_rejected() {
             Some(Kind::MySql) => "JSON_UNQUOTE(JSON_EXTRACT(item, '$.status.S')) <> 'SHIPPED'",
             _ => "item NOT LIKE '%SHIPPED%'",
         };
+        let check = format!(", CONSTRAINT not_shipped CHECK ({condition})");
         let end = ddl.rfind(')').filter(|_| target.kind().is_none()).unwrap_or_else(|| ddl.find("\n)").unwrap() + 1);
-        let ddl = format!("{}, CONSTRAINT not_shipped CHECK ({condition}){}", &ddl[..end], &ddl[end..]);
+        let ddl = [ddl.get(..end), Some(&check), ddl.get(end..)].map(Option::unwrap).concat();
         target.execute(&ddl).await;
-        let there = put(&target, &truth, |at| at % 3 == 0).await;
-        let shipped = |at: usize, item: &serde_json::Value| item["status"]["S"] == "SHIPPED" && at % 3 != 0;
+        let there = put(&target, &truth, |at| at.is_multiple_of(3)).await;
+        let shipped = |at: usize, item: &serde_json::Value| item["status"]["S"] == "SHIPPED" && !at.is_multiple_of(3);
         let fresh_and_refused = truth.values().enumerate().filter(|(at, item)| shipped(*at, item)).count() as u64;
         let args = ["--key", FLAG, "--max-rejects", "1000"];
         let ended = Backfill::new(folder.path(), &from, &target, &args).run().expect(3);
@@ -101,8 +105,11 @@ async fn present_rows_are_counted_exactly_beside_rows_that_are_rejected() {
         let (rejected, present) = (ended.count("rejected"), ended.count("present"));
         ended.counts([items, rows - there, present, 0, rejected]);
         assert_eq!(rows, items - fresh_and_refused, "{target}");
-        let refused_though_there =
-            truth.values().enumerate().filter(|(at, item)| item["status"]["S"] == "SHIPPED" && at % 3 == 0).count();
+        let refused_though_there = truth
+            .values()
+            .enumerate()
+            .filter(|(at, item)| item["status"]["S"] == "SHIPPED" && at.is_multiple_of(3))
+            .count();
         assert_eq!(rejected, fresh_and_refused + refused_though_there as u64, "{target}");
         assert_eq!(present, there - refused_though_there as u64, "{target}");
         assert_eq!(untouched(&target).await, there, "{target}");

@@ -79,7 +79,7 @@ async fn a_collation_that_merges_keys_is_refused_by_name() {
     ];
     for (collation, kinds) in collations {
         for kind in kinds {
-            let target = Target::Server(shared(*kind).database().await);
+            let target = Target::server(shared(*kind).database().await);
             target.execute(&things(collation)).await;
             refused(folder.path(), &target, collation, &["column pk", "column sk", collation, "items would be merged"])
                 .await;
@@ -103,7 +103,7 @@ async fn the_table_that_the_engine_would_make_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let (from, mapping) = source(folder.path());
     for kind in BOTH {
-        let target = Target::Server(shared(kind).database().await);
+        let target = Target::server(shared(kind).database().await);
         target.execute(&sound(kind)).await;
         let args = ["--mapping", mapping.to_str().unwrap()];
         Backfill::new(folder.path(), &from, &target, &args).run().expect(0).counts([2, 2, 0, 0, 0]);
@@ -142,7 +142,7 @@ async fn a_table_that_would_lose_or_alter_rows_is_refused_by_name() {
     source(folder.path());
     for kind in BOTH {
         for (change, parts) in CHANGES {
-            let target = Target::Server(shared(kind).database().await);
+            let target = Target::server(shared(kind).database().await);
             target.execute(&sound(kind)).await;
             target.execute(change).await;
             refused(folder.path(), &target, change, parts).await;

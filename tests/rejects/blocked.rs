@@ -65,7 +65,7 @@ async fn a_read_only_server_pauses_the_run_and_rejects_nothing() {
     export(folder.path(), Shape::Orders, 41, ITEMS, 3);
     for kind in BOTH {
         let server = Server::start(kind, &ServerOptions::default());
-        let target = Target::Server(server.database().await);
+        let target = Target::server(server.database().await);
         let set = if kind == Kind::MySql { "super_read_only" } else { "read_only" };
         let (on, off) = (format!("SET GLOBAL {set} = 1"), "SET GLOBAL read_only = 0");
         let mut admin = server.admin().await;
@@ -85,7 +85,7 @@ async fn a_lost_privilege_pauses_the_run_and_rejects_nothing() {
         let database = server.database().await;
         let mut admin = server.admin().await;
         let grants = insert_by_table(&mut admin, &database).await;
-        let target = Target::Server(database);
+        let target = Target::server(database);
         let revoke = grants.replace("GRANT CREATE, INSERT", "REVOKE INSERT").replace(" TO ", " FROM ");
         let ended = broken_and_mended(folder.path(), &target, &mut admin, [&revoke, &grants]).await;
         ended.says(&["INSERT command denied"]);

@@ -21,7 +21,7 @@ fn lines(large: impl Fn(u64) -> Option<String>) -> Vec<Vec<String>> {
 async fn run(kind: Kind, packet: &str, files: Vec<Vec<String>>, too_large: impl Fn(&str) -> bool) {
     let extra = vec![format!("--max-allowed-packet={packet}")];
     let server = Server::start(kind, &ServerOptions { extra, ..ServerOptions::default() });
-    let target = Target::Server(server.database().await);
+    let target = Target::server(server.database().await);
     let folder = tempfile::tempdir().unwrap();
     let export = SmallExport { files: files.clone(), ..SmallExport::new(0, 0, 0) };
     export.write(folder.path());

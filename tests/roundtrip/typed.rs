@@ -125,7 +125,7 @@ fn insert(rows: &mut Rows, key: usize, row: Vec<Expected>) {
     assert!(rows.insert(name, row).is_none());
 }
 
-async fn load(folder: &Path, target: &Target, shape: Shape, file: &str, seed: u64, count: u64) -> [u64; 5] {
+fn load(folder: &Path, target: &Target, shape: Shape, file: &str, seed: u64, count: u64) -> [u64; 5] {
     let from = export(folder, shape, seed, count, 4);
     let mapping = project_dir().join("fixtures/mapping").join(file);
     let args = ["--mapping", mapping.to_str().unwrap(), "--create-tables"];
@@ -156,7 +156,7 @@ async fn typed_orders_hold_every_value_exactly() {
         insert(&mut rows, 2, row);
     }
     for target in targets(folder.path()).await {
-        let counts = load(folder.path(), &target, Shape::Orders, "orders.toml", 11, count).await;
+        let counts = load(folder.path(), &target, Shape::Orders, "orders.toml", 11, count);
         assert_eq!(counts, [count, count, 0, 0, 0], "{target}");
         let columns = "customer_id, order_id, status, total, quantity, created_at, gift, tags, address, note";
         assert_rows(&target, "orders", columns, 2, rows.clone()).await;
@@ -206,7 +206,7 @@ async fn one_table_of_several_kinds_becomes_a_typed_table_for_each() {
     let audits = of("audit").count() as u64;
     assert_eq!((audits * 9, lines.len() as u64 * 9), (count, count * 4));
     for target in targets(folder.path()).await {
-        let counts = load(folder.path(), &target, Shape::SingleTable, "single-table.toml", 12, count).await;
+        let counts = load(folder.path(), &target, Shape::SingleTable, "single-table.toml", 12, count);
         assert_eq!(counts, [count, count - audits, 0, audits, 0], "{target}");
         assert_rows(&target, "customers", "customer_id, name, email, loyalty_points", 1, customers.clone()).await;
         assert_rows(&target, "orders", "customer_id, order_id, status, total, placed_at", 2, orders.clone()).await;

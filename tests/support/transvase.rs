@@ -27,14 +27,14 @@ pub(crate) enum Target {
     /// A file of its own.
     Sqlite(PathBuf),
     /// A database of its own.
-    Server(Database),
+    Server(Box<Database>),
 }
 
 /// A fresh target of every kind; SQLite's file lies in `folder`.
 pub(crate) async fn targets(folder: &Path) -> Vec<Target> {
     let mut targets = vec![sqlite(folder)];
     for kind in super::servers::BOTH {
-        targets.push(Target::Server(shared(kind).database().await));
+        targets.push(Target::server(shared(kind).database().await));
     }
     targets
 }
@@ -56,6 +56,11 @@ impl fmt::Display for Target {
 }
 
 impl Target {
+    /// A database on a server.
+    pub(crate) fn server(database: Database) -> Self {
+        Target::Server(Box::new(database))
+    }
+
     /// Which server; none for SQLite.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
