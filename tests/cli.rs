@@ -199,7 +199,7 @@ fn rejects_exit_3_and_stop_the_run_unless_allowed() {
     // The orders' keys are text: as numbers none of them can be stored.
     let engine =
         || Engine::new(&["backfill", "--from", &fixture(), "--key", "customer_id:N", "--to", &place.url()]).report();
-    let outcome = engine().run().expect(2);
+    let outcome = engine().run().expect(1);
     assert!(outcome.stderr.contains("--max-rejects"), "{}", outcome.stderr);
     let rejects = folder.path().join("rejects.jsonl");
     let outcome = engine().args(&["--max-rejects", "400", "--rejects", rejects.to_str().unwrap()]).run().expect(3);
