@@ -1,6 +1,7 @@
 //! All tests on the outside of the library, and those that need real servers: one binary, so that it shares its servers.
 //!
 //! `cargo test --release --test all` runs them once `tests/run` has brought the servers in.
+#![expect(clippy::print_stdout, reason = "a test prints its seed and its figures")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 

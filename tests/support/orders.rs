@@ -104,6 +104,7 @@ impl Orders {
 }
 
 /// A target.
+#[expect(clippy::large_enum_variant, reason = "a test has a handful of them")]
 #[derive(Clone)]
 pub(crate) enum Place {
     Server(Database),
