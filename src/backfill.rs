@@ -9,7 +9,7 @@ use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
 use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Mapping;
 use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Sessions beside the writers' own: claims, folds and heartbeats must not wait behind data.
 const CONTROL_SESSIONS: usize = 2;
+
+/// How often the end of a run is tried on a server that keeps going away.
+const FINISHES_MAX: u32 = 5;
 
 /// A session that fell silent for a lease is closed by the server, so that a process that was stopped inside a
 /// transaction does not keep others from its units. Shorter than this, a busy machine would lose its sessions.
@@ -247,12 +250,8 @@ impl Backfill {
         if self.state == RunState::Complete {
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
-        let ended = self.flow(stop, &monitor).await;
-        let (status, failures, error) = match ended {
-            Ok(Ended::Drained) => match self.finish(&monitor).await {
-                Ok(()) => (Status::Complete, Vec::new(), None),
-                Err(error) => (Status::Failed, vec![error.chain()], Some(error)),
-            },
+        let (status, failures, error) = match self.flow_to_the_end(&stop, &monitor).await {
+            Ok(Ended::Drained) => (Status::Complete, Vec::new(), None),
             Ok(Ended::Stopped) => (Status::Interrupted, Vec::new(), None),
             Ok(Ended::UnitsFailed(units)) => (Status::UnitsFailed, units, None),
             Err(error) => (Status::Failed, vec![error.chain()], Some(error)),
@@ -266,6 +265,26 @@ impl Backfill {
             Err(gone) => return Err(gone),
         };
         Ok((report, error))
+    }
+
+    /// Flows and finishes. A server that goes away in between may have forgotten what it acknowledged, so then it is
+    /// asked again what there is left to do.
+    async fn flow_to_the_end(&self, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            match self.flow(stop.clone(), monitor).await? {
+                Ended::Drained => {}
+                other => return Ok(other),
+            }
+            match self.finish(monitor).await {
+                Ok(()) => return Ok(Ended::Drained),
+                Err(error) if error.kind() == ErrorKind::Transient && rounds < FINISHES_MAX => {
+                    tracing::warn!("the target went away at the end of the run: {}", error.chain());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn flow(&self, stop: CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
@@ -308,11 +327,16 @@ impl Backfill {
         let totals = self.checkpoint.totals().await?;
         let items = self.source.description().items;
         if totals.read != items || !totals.add_up() {
-            return Err(Error::internal(format!(
-                "run {}: {} items are accounted for, the source declares {items}; the run is not complete",
-                self.checkpoint.run(),
-                totals.read
-            )));
+            // Every unit was done a moment ago: either the server lost commits since, or something is badly wrong, which
+            // another round will not change.
+            return Err(Error::new(
+                ErrorKind::Transient,
+                format!(
+                    "run {}: {} items are accounted for, the source declares {items}; the run is not complete",
+                    self.checkpoint.run(),
+                    totals.read
+                ),
+            ));
         }
         if !self.settings.tables.is_empty() {
             let now = self.inspect(false).await?;

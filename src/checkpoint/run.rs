@@ -5,7 +5,7 @@ use super::schema;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::pool::Pool;
 use crate::driver::session::{BoxFuture, Session, Statement};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limit::retry::Backoff;
 use crate::model::page::Unit;
 use crate::model::rows::CellRef;
@@ -165,20 +165,33 @@ impl Checkpoint {
         .await
     }
 
-    /// Marks the run complete.
+    /// Marks the run complete, if every unit is done still: a server that crashed a moment ago may have forgotten some.
     ///
     /// # Errors
-    /// Of the database; `Refused` when another run has taken its name.
+    /// Of the database; `Transient` when units are open again; `Refused` when another run has taken its name.
     pub async fn complete(&self) -> Result<()> {
+        const OPEN: &str = "SELECT COUNT(*) FROM _transvase_units WHERE run = ? AND state = 'open'";
         const SQL: &str = "UPDATE _transvase_runs SET state = 'complete' WHERE run = ? AND incarnation = ?";
         let context = (self.run.as_str(), self.incarnation);
-        let found = self.retrying("marking the run complete", &context, |session, (run, incarnation)| {
+        let marked = self.retrying("marking the run complete", &context, |session, (run, incarnation)| {
             Box::pin(async move {
-                let sql = Statement::new(SQL.to_owned());
-                Ok(session.execute(&sql, [text(run), big(*incarnation)].into_iter()).await?.affected)
+                session.begin().await?;
+                let open = session.fetch(OPEN, &[text(run)]).await?;
+                if open.first().is_none_or(|row| row[0].int() != Some(0)) {
+                    session.rollback().await?;
+                    return Ok(None);
+                }
+                let cells = [text(run), big(*incarnation)];
+                let found = session.execute(&Statement::new(SQL.to_owned()), cells.into_iter()).await?.affected;
+                session.commit().await?;
+                Ok(Some(found))
             })
         });
-        if found.await? == 1 { Ok(()) } else { Err(self.begun_anew()) }
+        match marked.await? {
+            Some(1) => Ok(()),
+            Some(_) => Err(self.begun_anew()),
+            None => Err(Error::new(ErrorKind::Transient, format!("run {}: units are open again", self.run))),
+        }
     }
 
     /// Why a process whose run was replaced by another of the same name stops.

@@ -50,7 +50,8 @@ fn a_target_changed_since_is_refused_and_a_restart_begins_anew() {
 
 #[test]
 fn a_target_emptied_underway_is_not_complete() {
-    let orders = Orders::shared();
+    // Enough that a file, the quickest target, is still being written when it is emptied.
+    let orders = &Orders::new(120_000, 6, 7);
     let folder = tempfile::tempdir().unwrap();
     for place in Place::all(folder.path()) {
         let running = orders.engine(&place).spawn();
