@@ -6,7 +6,7 @@ use super::{Backfill, MappingArgs, OnConflictArg, TargetArgs, TlsMode};
 use crate::backfill;
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
-use crate::mapping::Mapping;
+use crate::mapping::{KeyAttribute, Mapping};
 use crate::mapping::key::parse_key;
 use crate::pipeline::{self, MaxRejects};
 use crate::sink::OnConflict;
@@ -18,28 +18,42 @@ use std::time::Duration;
 /// Bytes of lines in a page: large enough that its fixed costs (a transaction, a ledger row) do not show.
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// The mapping that was asked for; `table` is the DynamoDB table's name.
+/// Segments read at once: as many as keep a fast table busy while each answer travels for some ten milliseconds.
+const SEGMENTS_AT_ONCE: usize = 32;
+
+/// The mapping that was asked for; `table` is the DynamoDB table's name, `known` its key where a live table tells it.
 ///
 /// # Errors
 /// `Config` naming what is wrong, with file, line, table and column.
-pub fn mapping(args: &MappingArgs, table: &str) -> Result<Arc<Mapping>> {
+pub fn mapping(args: &MappingArgs, table: &str, known: &[KeyAttribute]) -> Result<Arc<Mapping>> {
     if let Some(path) = &args.mapping {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))?;
         return Mapping::parse(&text, &path.display().to_string()).map(Arc::new);
     }
-    let Some(key) = &args.key else {
-        return Err(Error::config(
-            "an export does not tell its table's primary key: give --key NAME:TYPE[,NAME:TYPE] (types S, N, B), \
-             or --mapping FILE",
-        ));
+    let key = match &args.key {
+        Some(key) => parse_key(key)?,
+        None if !known.is_empty() => known.to_vec(),
+        None => {
+            return Err(Error::config(
+                "an export does not tell its table's primary key: give --key NAME:TYPE[,NAME:TYPE] (types S, N, B), \
+                 or --mapping FILE",
+            ));
+        }
     };
+    if !known.is_empty() && key != known {
+        let spelled: Vec<String> = known.iter().map(ToString::to_string).collect();
+        return Err(Error::config(format!(
+            "--key: the primary key of table {table} is {}; leave --key away, the table tells it",
+            spelled.join(",")
+        )));
+    }
     let renames = args.rename.iter().map(|rename| match rename.split_once('=') {
         Some((key, column)) => Ok((key.to_owned(), column.to_owned())),
         None => Err(Error::config(format!("--rename {rename} is not of the form KEY=COLUMN"))),
     });
     let renames: Vec<(String, String)> = renames.collect::<Result<_>>()?;
-    Mapping::document(&parse_key(key)?, args.table.as_deref().unwrap_or(table), &renames).map(Arc::new)
+    Mapping::document(&key, args.table.as_deref().unwrap_or(table), &renames).map(Arc::new)
 }
 
 /// The target, with its password from wherever it may come. `typed` says that the URL came from the command line,
@@ -90,13 +104,13 @@ fn password_file(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// `Config` for a size or a share that cannot be read.
-pub fn options(args: &Backfill) -> Result<backfill::Options> {
+pub fn options(args: &Backfill, live: bool) -> Result<backfill::Options> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let width = &args.width;
     let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
     let pipeline = pipeline::Options {
         memory_bytes: bytes(&width.memory)?,
-        readers: width.readers.unwrap_or(cores * 2).max(1),
+        readers: width.readers.unwrap_or(if live { SEGMENTS_AT_ONCE } else { cores * 2 }).max(1),
         workers: width.workers.unwrap_or(cores).max(1),
         writers: width.writers.max(1),
         page_bytes: PAGE_BYTES,

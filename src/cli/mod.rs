@@ -1,11 +1,11 @@
 //! The command line: what was typed. Parsing touches nothing; [`config`] turns it into what may run.
 
 pub mod config;
-pub mod crash;
 pub mod log;
 pub mod output;
 pub mod progress;
 pub mod run;
+pub mod test_point;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -46,6 +46,9 @@ Examples:
 
   # how fast can this machine read it? (decodes, maps, encodes, counts; writes nothing)
   transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 --key pk:S,sk:S --to null:
+
+  # a live table, with at most 40 % of its read capacity; its key is known
+  transvase backfill --from dynamodb://orders --read-capacity 40% --to sqlite:orders.db
 
   # into MySQL, every item as one JSON document; the password comes from the environment
   MYSQL_PWD=… transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 \\
@@ -94,7 +97,7 @@ pub enum LogFormat {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Copy an export into a target, once, completely; run it again to resume.
+    /// Copy a table or an export into a target, once, completely; run it again to resume.
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<Backfill>),
     /// Print the CREATE TABLE statements of a mapping.
@@ -170,13 +173,38 @@ pub enum OnConflictArg {
     Replace,
 }
 
+/// Reaching live tables. Region and credentials are those of the usual AWS chain.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "DynamoDB")]
+pub struct DynamoArgs {
+    /// A DynamoDB-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_ENDPOINT_URL", value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// The AWS region [default: AWS_REGION, or the profile's].
+    #[arg(long, env = "TRANSVASE_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+    /// What of the source table's read capacity may be used: units per second (500), a share of what the table has (40%),
+    /// a share that yields to the application (headroom:60%), or unlimited.
+    #[arg(long, env = "TRANSVASE_READ_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
+    pub read_capacity: String,
+    /// Segments of the scan [default: one per 512 MiB of the table, at least 64; kept for the run].
+    #[arg(long, env = "TRANSVASE_SEGMENTS", value_name = "N")]
+    pub segments: Option<u32>,
+    /// Read each item as it is at that moment, for twice the price.
+    #[arg(long, env = "TRANSVASE_CONSISTENT_READ", value_parser = BoolishValueParser::new())]
+    pub consistent_read: bool,
+}
+
 /// `transvase backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
-    /// The export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json]. Region and credentials are
-    /// those of the usual AWS chain.
-    #[arg(long, env = "TRANSVASE_FROM", value_name = "EXPORT", help_heading = "Source")]
+    /// A live table (dynamodb://TABLE), or an export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json].
+    /// Region and credentials are those of the usual AWS chain.
+    #[arg(long, env = "TRANSVASE_FROM", value_name = "SOURCE", help_heading = "Source")]
     pub from: String,
+    /// Reaching live tables.
+    #[command(flatten)]
+    pub dynamo: DynamoArgs,
     /// Where rows go.
     #[command(flatten)]
     pub target: TargetArgs,
@@ -225,7 +253,8 @@ pub struct Width {
     /// Bytes in flight, encoded batches included (suffixes KiB, MiB, GiB).
     #[arg(long, env = "TRANSVASE_MEMORY", value_name = "BYTES", default_value = "128MiB")]
     pub memory: String,
-    /// Data files read at once [default: two a core: inflating one takes a core's half].
+    /// Data files, or segments, read at once [default: two data files a core, since inflating one takes half a core; 32
+    /// segments, since each waits for the network].
     #[arg(long, env = "TRANSVASE_READERS", value_name = "N")]
     pub readers: Option<usize>,
     /// Threads that decode and map [default: one a core].

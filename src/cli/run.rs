@@ -1,21 +1,25 @@
 //! One library call a verb, between reading the configuration and printing the result.
 #![expect(
     clippy::disallowed_methods,
-    reason = "wall time, the second signal, the test point: all belong to the process"
+    reason = "wall time and the second signal belong to the process"
 )]
 
-use super::crash::Crash;
 use super::log::Log;
 use super::progress::Progress;
-use super::{Backfill, ExitCode, Schema, config, output};
+use super::test_point::TestPoint;
+use super::{Backfill, DynamoArgs, ExitCode, Schema, config, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
+use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
+use crate::limit::budget::Budget;
+use crate::mapping::{KeyAttribute, KeyType};
 use crate::mapping::ddl::create_table;
 use crate::monitor::{Monitor, Monitors};
 use crate::report::{Meter, ProcessReport};
 use crate::source::Source;
+use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 /// `Config`, and of connecting to a server.
 pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
     let target = config::target(&args.target, typed)?;
-    let mapping = config::mapping(&args.mapping, "items")?;
+    let mapping = config::mapping(&args.mapping, "items", &[])?;
     let dialect = dialect_of(&target).await?;
     let statements: Vec<String> = mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
     output::print(&statements.join("\n"));
@@ -42,23 +46,28 @@ pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
 pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let started = Instant::now();
     let target = config::target(&args.target, typed)?;
-    let options = config::options(args)?;
+    let table = args.from.strip_prefix("dynamodb://");
+    let options = config::options(args, table.is_some())?;
     let writers = options.pipeline.writers;
-    let source: Box<dyn Source> = Box::new(open(args).await?);
-    let mapping = config::mapping(&args.mapping, &source.description().table)?;
+    let (source, key) = match table {
+        Some(table) => scan(&args.dynamo, table).await?,
+        None => (Box::new(open(args).await?) as Box<dyn Source>, Vec::new()),
+    };
+    let mapping = config::mapping(&args.mapping, &source.description().table, &key)?;
     let run = backfill::Backfill::prepare(source, mapping, target, options).await?;
     let source = run.source();
     let (before, items) = run.progress();
-    let progress = Arc::new(Progress::new(items, before, writers));
+    let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
+    let about = if source.description().exact { "" } else { "about " };
     match run.state() {
-        RunState::New => progress.say(&format!("{items} items to read, seed {}", run.seed())),
-        RunState::Resumed => progress.say(&format!("resuming: {before} of {items} items are durable already")),
+        RunState::New => progress.say(&format!("{about}{items} items to read, seed {}", run.seed())),
+        RunState::Resumed => progress.say(&format!("resuming: {before} of {about}{items} items are durable already")),
         RunState::Complete => {}
     }
     let meter = Arc::new(Meter::default());
     let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    if let Ok(point) = std::env::var("TRANSVASE_ABORT_AT") {
-        monitors.push(Arc::new(Crash::parse(&point)?));
+    for point in TestPoint::from_environment()? {
+        monitors.push(Arc::new(point));
     }
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
@@ -73,6 +82,30 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     match error {
         Some(error) => Err(error),
         None => Ok(output::code_of_status(report.status)),
+    }
+}
+
+/// Opens a live table, which tells its key.
+async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    let endpoint = Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() };
+    let driver = DynamoDb::connect(&endpoint).await?;
+    let table = driver.describe(table).await?;
+    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
+    let options = ScanOptions {
+        segments: args.segments,
+        consistent: args.consistent_read,
+        budget: Budget::parse(&args.read_capacity)?,
+    };
+    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
+    tracing::info!("table {}: reading with {budget}", table.name);
+    Ok((Box::new(scan), key))
+}
+
+fn key_type(letter: char) -> KeyType {
+    match letter {
+        'S' => KeyType::S,
+        'N' => KeyType::N,
+        _ => KeyType::B,
     }
 }
 
