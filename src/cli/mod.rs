@@ -1,11 +1,11 @@
 //! The command line: what was typed. Parsing touches nothing; [`config`] turns it into what may run.
 
 pub mod config;
-pub mod crash;
 pub mod log;
 pub mod output;
 pub mod progress;
 pub mod run;
+pub mod test_point;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -1,12 +1,9 @@
 //! One library call a verb, between reading the configuration and printing the result.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "wall time, the second signal, the test point: all belong to the process"
-)]
+#![expect(clippy::disallowed_methods, reason = "wall time and the second signal belong to the process")]
 
-use super::crash::Crash;
 use super::log::Log;
 use super::progress::Progress;
+use super::test_point::TestPoint;
 use super::{Backfill, ExitCode, Schema, config, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
@@ -56,8 +53,8 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     }
     let meter = Arc::new(Meter::default());
     let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    if let Ok(point) = std::env::var("TRANSVASE_ABORT_AT") {
-        monitors.push(Arc::new(Crash::parse(&point)?));
+    for point in TestPoint::from_environment()? {
+        monitors.push(Arc::new(point));
     }
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
