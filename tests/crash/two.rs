@@ -36,8 +36,7 @@ fn asleep(orders: &Orders, place: &Place, rng: &mut Rng) -> Running {
     let points: Vec<&str> = OUTSIDE.iter().chain(inside).copied().collect();
     let point = points[usize::try_from(rng.below(points.len() as u64)).unwrap()];
     let point = format!("{point}:{}", 1 + rng.below(5));
-    let mut running =
-        orders.engine(place).args(&["--lease-seconds", "1"]).env("TRANSVASE_STOP_AT", &point).spawn();
+    let mut running = orders.engine(place).args(&["--lease-seconds", "1"]).env("TRANSVASE_STOP_AT", &point).spawn();
     running.wait_to_sleep();
     assert!(!running.has_ended(), "{point} never came: {}", running.said());
     println!("asleep at {point}");

@@ -105,9 +105,8 @@ impl Running {
     /// signal comes stops only when it gets there.
     pub(crate) fn wait_to_sleep(&mut self) {
         let tasks = format!("/proc/{}/task", self.child.id());
-        let sleeps = |task: &std::path::Path| {
-            std::fs::read_to_string(task.join("stat")).is_ok_and(|stat| stat.contains(") T "))
-        };
+        let sleeps =
+            |task: &std::path::Path| std::fs::read_to_string(task.join("stat")).is_ok_and(|stat| stat.contains(") T "));
         let all_sleep = || {
             let tasks = std::fs::read_dir(&tasks).into_iter().flatten();
             tasks.map(|task| task.unwrap().path()).all(|task| sleeps(&task))
