@@ -5,8 +5,8 @@ use crate::monitor::{Event, Monitor};
 use crate::source::Source;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Between plain lines: often enough to see it live, seldom enough for a night's log.

@@ -1,8 +1,5 @@
 //! One library call a verb, between reading the configuration and printing the result.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "wall time and the second signal belong to the process"
-)]
+#![expect(clippy::disallowed_methods, reason = "wall time and the second signal belong to the process")]
 
 use super::log::Log;
 use super::progress::Progress;
@@ -13,14 +10,13 @@ use crate::checkpoint::run::RunState;
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
-use crate::limit::budget::Budget;
-use crate::mapping::{KeyAttribute, KeyType};
 use crate::mapping::ddl::create_table;
+use crate::mapping::{KeyAttribute, KeyType};
 use crate::monitor::{Monitor, Monitors};
 use crate::report::{Meter, ProcessReport};
 use crate::source::Source;
-use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
+use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -91,11 +87,8 @@ async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<Ke
     let driver = DynamoDb::connect(&endpoint).await?;
     let table = driver.describe(table).await?;
     let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
-    let options = ScanOptions {
-        segments: args.segments,
-        consistent: args.consistent_read,
-        budget: Budget::parse(&args.read_capacity)?,
-    };
+    let options =
+        ScanOptions { segments: args.segments, consistent: args.consistent_read, budget: args.read_capacity.parse()? };
     let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
     tracing::info!("table {}: reading with {budget}", table.name);
     Ok((Box::new(scan), key))

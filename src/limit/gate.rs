@@ -4,8 +4,10 @@
 //! or the time has come that the limiter named, and wakes whoever was admitted.
 #![expect(clippy::disallowed_methods, reason = "the clock enters the limiter here, as an argument")]
 
-use super::limiter::{Ask, LimitedBy, Limiter, Outcome, Rate, Ticket};
+use super::limiter::{Ask, LimitedBy, Limiter, Outcome, Ticket};
+use super::rate::Rate;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -83,8 +85,13 @@ impl Gate {
     }
 
     /// Asks the limiter something that changes nothing.
-    pub fn look<T>(&self, look: impl FnOnce(&Limiter) -> T) -> T {
-        look(&self.lock().limiter)
+    pub fn look<T>(&self, look: impl FnOnce(&Limiter, Duration) -> T) -> T {
+        look(&self.lock().limiter, self.now())
+    }
+
+    /// Nothing more will be asked for the key.
+    pub fn forget(&self, key: u32) {
+        self.lock().limiter.forget(key);
     }
 
     /// Since the gate was made.
@@ -98,9 +105,21 @@ impl Gate {
     }
 }
 
+/// For the progress line, after "limited by:".
+impl fmt::Display for LimitedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LimitedBy::Budget => f.write_str("the capacity budget"),
+            LimitedBy::IndexBudget(name) => write!(f, "the capacity budget of index {name}"),
+            LimitedBy::Throttled(reason) => write!(f, "throttles: {reason}"),
+            LimitedBy::KeyRange(slowed) => write!(f, "hot key ranges ({slowed} slowed)"),
+        }
+    }
+}
+
 impl Admission<'_> {
     /// Tells what came of the request.
-    pub fn settle(mut self, outcome: &Outcome<'_>) {
+    pub fn settle(mut self, outcome: Outcome<'_>) {
         if let Some(ticket) = self.ticket.take() {
             self.gate.lock().limiter.settle(ticket, outcome, self.gate.now());
             self.gate.changed.notify_waiters();
