@@ -16,6 +16,7 @@ mod rejects;
 mod roundtrip;
 mod s3;
 mod s3_backfill;
+mod scan;
 mod servers;
 mod support;
 mod tidy;
