@@ -18,6 +18,7 @@ use crate::pipeline::work::Work;
 use crate::pipeline::{self, Ended, Flow};
 use crate::report::{Report, Status};
 use crate::sink::OnConflict;
+use crate::sink::health::{Health, HealthOptions};
 use crate::sink::inspect::{self, Inspected};
 use crate::sink::sql::{SqlSink, SqlSinkOptions};
 use crate::source::Source;
@@ -54,6 +55,8 @@ pub struct Options {
     pub create_tables: bool,
     /// Where rejects go.
     pub rejects: Option<PathBuf>,
+    /// What the target must keep to.
+    pub health: HealthOptions,
     /// How wide; its seed and page size are the defaults of a new run.
     pub pipeline: pipeline::Options,
 }
@@ -71,6 +74,7 @@ pub struct Backfill {
     dialect: Dialect,
     max_packet: usize,
     server: String,
+    health: Option<Arc<Health>>,
     options: Options,
 }
 
@@ -87,6 +91,7 @@ impl Backfill {
         target: Target,
         options: Options,
     ) -> Result<Self> {
+        let health = Health::new(&target, options.health.clone())?;
         // null: keeps its ledger in memory, so that its counts add up by the same rules.
         let mut control =
             if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
@@ -122,6 +127,7 @@ impl Backfill {
             dialect,
             max_packet,
             server,
+            health,
             options,
         };
         let is_null = matches!(backfill.target, Target::Null);
@@ -322,6 +328,7 @@ impl Backfill {
             options,
             Arc::clone(monitor),
         );
+        let sink = sink.watched_by(self.health.clone());
         let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);

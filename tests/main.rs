@@ -11,6 +11,7 @@ mod damage;
 mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
+mod health;
 mod keys;
 mod rejects;
 mod roundtrip;

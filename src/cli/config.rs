@@ -2,7 +2,7 @@
 //! to nothing.
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
-use super::{Backfill, MappingArgs, OnConflictArg, TargetArgs, TlsMode};
+use super::{Backfill, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode};
 use crate::backfill;
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::mapping::key::parse_key;
 use crate::mapping::{KeyAttribute, Mapping};
 use crate::pipeline::{self, MaxRejects};
 use crate::sink::OnConflict;
+use crate::sink::health::HealthOptions;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,7 +105,7 @@ fn password_file(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// `Config` for a size or a share that cannot be read.
-pub fn options(args: &Backfill, live: bool) -> Result<backfill::Options> {
+pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill::Options> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let width = &args.width;
     let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
@@ -128,7 +129,42 @@ pub fn options(args: &Backfill, live: bool) -> Result<backfill::Options> {
         live_target: args.live_target,
         create_tables: args.create_tables || args.mapping.mapping.is_none(),
         rejects: args.rejects.clone(),
+        health: health(&args.spare, target)?,
         pipeline,
+    })
+}
+
+/// What the target must keep to; replicas are reached as the target is.
+fn health(args: &SpareArgs, target: &Target) -> Result<HealthOptions> {
+    let lag = args.max_replica_lag.map(|seconds| {
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| Error::config("--max-replica-lag is not a time in seconds, such as 5 or 0.5"))
+    });
+    let Target::MySql(mysql) = target else {
+        return Ok(HealthOptions {
+            max_threads_running: args.max_threads_running,
+            max_replica_lag: lag.transpose()?,
+            ..HealthOptions::default()
+        });
+    };
+    let replica = |url: &String| {
+        let mut replica = Target::parse(url, mysql.tls.clone())?;
+        let Target::MySql(parsed) = &mut replica else {
+            return Err(Error::config(format!("--replica {url}: give mysql://user@host:port/database")));
+        };
+        if parsed.password.is_some() {
+            return Err(Error::config(
+                "--replica: a replica is reached with the target's password, not with one in its URL",
+            ));
+        }
+        parsed.password.clone_from(&mysql.password);
+        Ok(replica)
+    };
+    Ok(HealthOptions {
+        max_threads_running: args.max_threads_running,
+        max_replica_lag: lag.transpose()?,
+        replicas: args.replica.iter().map(replica).collect::<Result<_>>()?,
+        lag_query: args.replica_lag_query.clone(),
     })
 }
 

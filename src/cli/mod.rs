@@ -153,6 +153,24 @@ pub struct TargetArgs {
     pub answer_seconds: f64,
 }
 
+/// How a live target is spared: writers wait while it bears the load badly.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sparing the target")]
+pub struct SpareArgs {
+    /// Wait while a replica is further behind, in seconds; a lag that is not known is too long.
+    #[arg(long, env = "TRANSVASE_MAX_REPLICA_LAG", value_name = "S")]
+    pub max_replica_lag: Option<f64>,
+    /// A replica to ask, mysql://user@host:port/database, with the target's password and TLS; may be given more than once.
+    #[arg(long, env = "TRANSVASE_REPLICA", value_name = "URL", value_delimiter = ',')]
+    pub replica: Vec<String>,
+    /// Asked instead of SHOW REPLICA STATUS, of each replica or else of the target: its first column is the lag in seconds.
+    #[arg(long, env = "TRANSVASE_REPLICA_LAG_QUERY", value_name = "SQL")]
+    pub replica_lag_query: Option<String>,
+    /// Wait while more threads than these are at work on the target.
+    #[arg(long, env = "TRANSVASE_MAX_THREADS_RUNNING", value_name = "N")]
+    pub max_threads_running: Option<u64>,
+}
+
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TlsMode {
@@ -208,6 +226,9 @@ pub struct Backfill {
     /// Where rows go.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// How the target is spared.
+    #[command(flatten)]
+    pub spare: SpareArgs,
     /// How items become rows.
     #[command(flatten)]
     pub mapping: MappingArgs,

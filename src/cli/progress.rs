@@ -6,7 +6,7 @@ use crate::source::Source;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between plain lines: often enough to see it live, seldom enough for a night's log.
@@ -25,6 +25,8 @@ pub struct Progress {
     started: Instant,
     last_line: Mutex<Instant>,
     last_pause: Mutex<Option<Instant>>,
+    /// What the sink says that holds it back.
+    target_limit: Mutex<Option<String>>,
     done: AtomicU64,
     bytes: AtomicU64,
     read_pages: AtomicU64,
@@ -58,6 +60,7 @@ impl Progress {
             started: Instant::now(),
             last_line: Mutex::new(Instant::now()),
             last_pause: Mutex::new(None),
+            target_limit: Mutex::new(None),
             done: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             read_pages: AtomicU64::new(0),
@@ -103,6 +106,9 @@ impl Progress {
 
     /// Where pages pile up: before the workers, before the writers, or nowhere, and then the source is the slowest.
     fn limit(&self) -> String {
+        if let Some(held) = self.target_limit.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return held;
+        }
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (read, encoded, committed) =
             (load(&self.read_pages), load(&self.encoded_pages), load(&self.committed_pages));
@@ -168,6 +174,17 @@ impl Monitor for Progress {
                 ));
             }
             Event::Paused { reason } => self.pause(reason),
+            Event::TargetLimited { by } => {
+                let mut limit = self.target_limit.lock().unwrap_or_else(PoisonError::into_inner);
+                let begins = limit.is_none();
+                *limit = by.map(str::to_owned);
+                drop(limit);
+                if let Some(by) = by.filter(|_| begins) {
+                    self.say(&format!("writers wait: {by}"));
+                }
+                // Nothing may be committed meanwhile.
+                self.tick();
+            }
             Event::Waiting { units } => self.bar.set_message(format!("waiting for another process's {units} units")),
             _ => {}
         }

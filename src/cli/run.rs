@@ -43,7 +43,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let started = Instant::now();
     let target = config::target(&args.target, typed)?;
     let table = args.from.strip_prefix("dynamodb://");
-    let options = config::options(args, table.is_some())?;
+    let options = config::options(args, &target, table.is_some())?;
     let writers = options.pipeline.writers;
     let (source, key) = match table {
         Some(table) => scan(&args.dynamo, table).await?,

@@ -1,6 +1,6 @@
 //! A limiter at work: the real clock, and tasks that wait for their turn.
 //!
-//! The one file of the room that is not pure. It decides nothing: it asks the [`Limiter`] whenever something has changed
+//! Not pure, as only `writers` beside it. It decides nothing: it asks the [`Limiter`] whenever something has changed
 //! or the time has come that the limiter named, and wakes whoever was admitted.
 #![expect(clippy::disallowed_methods, reason = "the clock enters the limiter here, as an argument")]
 

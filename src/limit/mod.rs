@@ -7,7 +7,8 @@
 //!   [`pace`] (what a congested server is believed to give), [`resource`] (a table or an index) and [`keys`] (a segment).
 //! - [`pages`]: how large a page to ask for, and what it will cost; [`need`]: which segment most needs the next one.
 //! - [`budget`]: what was typed, turned into a rate; [`price`]: how much money that is; [`throttle`]: why the server said no.
-//! - [`gate`]: the one file that is not pure: the limiter with the real clock, and tasks that wait.
+//! - [`width`]: how many transactions at once.
+//! - [`gate`] and [`writers`] are not pure: a limiter, or a width, with the real clock, and tasks that wait.
 //! - [`retry`]: when to try again what is no matter of capacity.
 
 pub mod bucket;
@@ -23,3 +24,5 @@ pub mod rate;
 pub mod resource;
 pub mod retry;
 pub mod throttle;
+pub mod width;
+pub mod writers;
