@@ -112,7 +112,7 @@ impl Backfill {
             checkpoint.forget().await?;
         }
         if let Some((Settings { derived: Some(derived), .. }, _)) = checkpoint.load().await? {
-            source.adopt(&derived)?;
+            source.adopt(&derived, &checkpoint.totals().await?)?;
         }
         let source: Arc<dyn Source> = Arc::from(source);
         let mut backfill = Backfill {

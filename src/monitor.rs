@@ -33,6 +33,8 @@ pub enum Event<'a> {
     RunComplete,
     /// The source answered without an item, as a live table does where many were deleted; the unit goes on.
     PageEmpty { unit: UnitId },
+    /// The source asked for an orderly stop.
+    Stopping { reason: &'a str },
     /// The unit cannot be read; the rest of the run goes on.
     UnitFailed { unit: UnitId, reason: &'a str },
     /// A transaction is done again.
@@ -65,6 +67,7 @@ impl Event<'_> {
             Event::UnitDone { .. } => "unit-done",
             Event::RunComplete => "run-complete",
             Event::PageEmpty { .. } => "page-empty",
+            Event::Stopping { .. } => "stopping",
             Event::UnitFailed { .. } => "unit-failed",
             Event::Retried { .. } => "retried",
             Event::ConnectionLost { .. } => "connection-lost",

@@ -100,8 +100,10 @@ pub struct Report {
 pub struct SourceUsage {
     /// Requests made again.
     pub retries: u64,
-    /// Read request units consumed, as the table said.
+    /// Read request units that this process consumed, as the table said.
     pub read_units: f64,
+    /// What the run has cost so far at the prices given, in US dollars.
+    pub dollars: f64,
     /// Requests that a live table throttled, by its reason.
     pub throttled: BTreeMap<String, u64>,
     /// Answers without an item.

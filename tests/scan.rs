@@ -219,3 +219,30 @@ async fn a_budget_slows_the_scan_and_is_named() {
     assert!(units <= 8.0 * (seconds + 1.0) + 8.0, "{units} units in {seconds} s");
     ended.says(&["read units consumed"]);
 }
+
+#[tokio::test]
+async fn the_run_stops_before_it_costs_more_than_it_may_and_goes_on_with_more_money() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start();
+    server.create("orders", "customer_id:S,order_id:S");
+    server.load_lines("orders", &lines(Shape::Orders, 6, 9000));
+    let target = crate::support::transvase::sqlite(folder.path());
+    // a tenth of a dollar a unit: the table costs about 30 dollars
+    let run = |most: &str| {
+        let args = ["--read-capacity", "unlimited", "--segments", "4", "--read-price", "100000", "--max-cost", most];
+        scan(folder.path(), &server, "orders", &target, &args).run()
+    };
+    let dollars = |ended: &Ended| ended.report["process"]["source"]["dollars"].as_f64().unwrap();
+    let mut last = 0.0;
+    for most in ["8", "8", "16"] {
+        let ended = run(most).expect(4);
+        ended.says(&["stopping: ", "--max-cost", "run the same command again"]);
+        let (spent, most): (f64, f64) = (dollars(&ended), most.parse().unwrap());
+        assert!(last <= spent && spent <= most, "{last} {spent} {most}");
+        last = spent;
+    }
+    assert!(last > 8.0, "{last}");
+    let ended = run("1000").expect(0);
+    ended.counts([9000, 9000, 0, 0, 0]);
+    assert!(dollars(&ended) > 16.0, "{}", dollars(&ended));
+}

@@ -7,6 +7,7 @@ pub mod progress;
 pub mod run;
 pub mod test_point;
 
+use crate::limit::price;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -205,6 +206,12 @@ pub struct DynamoArgs {
     /// a share that yields to the application (headroom:60%), or unlimited.
     #[arg(long, env = "TRANSVASE_READ_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
     pub read_capacity: String,
+    /// Stop, resumably, before reading has cost more than so many US dollars, all processes of the run together.
+    #[arg(long, env = "TRANSVASE_MAX_COST", value_name = "USD")]
+    pub max_cost: Option<f64>,
+    /// US dollars for a million read units [default: 0.125, on demand in us-east-1 since November 2024].
+    #[arg(long, env = "TRANSVASE_READ_PRICE", value_name = "USD", default_value_t = price::DEFAULT.read, hide_default_value = true)]
+    pub read_price: f64,
     /// Segments of the scan [default: one per 512 MiB of the table, at least 64; kept for the run].
     #[arg(long, env = "TRANSVASE_SEGMENTS", value_name = "N")]
     pub segments: Option<u32>,

@@ -101,7 +101,10 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
 /// What a live table said while it was read.
 fn source_lines(source: &SourceUsage, line: &mut dyn FnMut(String)) {
     if source.read_units > 0.0 {
-        line(format!("  read units consumed: {:.1}", source.read_units));
+        let (units, dollars) = (source.read_units, source.dollars);
+        line(format!(
+            "  read units consumed: {units:.1}; the run's reading so far costs about {dollars:.4} US dollars"
+        ));
     }
     for (reason, times) in &source.throttled {
         line(format!("  throttled {times} times: {reason}"));

@@ -173,6 +173,7 @@ impl Monitor for Progress {
                     "the server lost {items} items it had acknowledged; they are written again"
                 ));
             }
+            Event::Stopping { reason } => self.say(&format!("stopping: {reason}")),
             Event::Paused { reason } => self.pause(reason),
             Event::TargetLimited { by } => {
                 let mut limit = self.target_limit.lock().unwrap_or_else(PoisonError::into_inner);

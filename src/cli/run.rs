@@ -10,6 +10,7 @@ use crate::checkpoint::run::RunState;
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
+use crate::limit::price::{self, Prices};
 use crate::mapping::ddl::create_table;
 use crate::mapping::{KeyAttribute, KeyType};
 use crate::monitor::{Monitor, Monitors};
@@ -87,8 +88,13 @@ async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<Ke
     let driver = DynamoDb::connect(&endpoint).await?;
     let table = driver.describe(table).await?;
     let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
-    let options =
-        ScanOptions { segments: args.segments, consistent: args.consistent_read, budget: args.read_capacity.parse()? };
+    let options = ScanOptions {
+        segments: args.segments,
+        consistent: args.consistent_read,
+        budget: args.read_capacity.parse()?,
+        prices: Prices { read: args.read_price, ..price::DEFAULT },
+        max_cost: args.max_cost,
+    };
     let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
     tracing::info!("table {}: reading with {budget}", table.name);
     Ok((Box::new(scan), key))

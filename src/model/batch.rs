@@ -71,6 +71,7 @@ impl Batch {
         let mut counts = Counts::new(self.tables.len());
         counts.read = self.page.span.items();
         counts.bytes = self.page.bytes.len() as u64;
+        counts.half_units = self.page.half_units;
         counts.skipped = self.skipped;
         for (table, outcomes) in self.tables.iter().zip(&mut counts.tables) {
             outcomes.written = table.rows.len() as u64;

@@ -67,6 +67,10 @@ pub struct Counts {
     pub rejected: u64,
     /// Bytes of source lines, inflated.
     pub bytes: u64,
+    /// What a live table charged for the pages, in halves of a read unit. Empty pages, and pages that were read and lost,
+    /// are not among them.
+    #[serde(default)]
+    pub half_units: u64,
     /// By target table, in the mapping's order.
     pub tables: Vec<Outcomes>,
     /// A row to look for later; of a sum, the one written first: whatever emptied the table since took that one too.
@@ -87,6 +91,7 @@ impl Counts {
         self.skipped += other.skipped;
         self.rejected += other.rejected;
         self.bytes += other.bytes;
+        self.half_units += other.half_units;
         self.canary = match (self.canary.take(), &other.canary) {
             (Some(mine), Some(theirs)) if theirs.at < mine.at => Some(theirs.clone()),
             (None, theirs) => theirs.clone(),

@@ -55,6 +55,8 @@ pub struct Page {
     /// same number is the same item at every reading. A unit whose pages have it is *live*: it cannot be read twice alike,
     /// so its pages become durable in order, and it is resumed where the last of them ended.
     pub reached: Option<String>,
+    /// What the source charged for it, in halves of a read unit: the smallest that DynamoDB charges.
+    pub half_units: u64,
 }
 
 impl Page {

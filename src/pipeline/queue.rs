@@ -173,7 +173,7 @@ mod tests {
     use crate::model::page::Span;
 
     fn page(unit: u32, budget: &Arc<Budget>) -> Queued {
-        let page = Page { span: Span { unit, from: 0, to: 1 }, bytes: vec![b'\n'], reached: None };
+        let page = Page { span: Span { unit, from: 0, to: 1 }, bytes: vec![b'\n'], reached: None, half_units: 0 };
         Queued { page, reading: 0, permit: budget.take(10, &|| false).unwrap() }
     }
 

@@ -48,6 +48,13 @@ fn read(flow: &Flow, assignment: &Assignment) -> Result<Option<u64>> {
             }
             Read::End => return Ok(Some(end)),
             Read::Halted => return Ok(None),
+            Read::Stop(reason) => {
+                if !flow.work.halt().is_cancelled() {
+                    flow.monitor.event(&Event::Stopping { reason: &reason });
+                    flow.work.read_no_more();
+                }
+                return Ok(None);
+            }
         };
         permit.settle(share.max(page.bytes.capacity() * SHARE_OF_PAGE));
         flow.monitor.event(&Event::PageRead { span: page.span, bytes: page.bytes.len() });

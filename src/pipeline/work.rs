@@ -52,10 +52,10 @@ pub struct Work {
     changed: Notify,
     /// A page of a live unit became durable, or void.
     advanced: Notify,
-    /// The operator's request to stop.
-    stop: CancellationToken,
-    /// Nobody waits for pages any more: a stop was requested, or the run failed.
+    /// No more is to be read: a stop was requested, by the operator or the source, or the run failed.
     halt: CancellationToken,
+    /// What was read is not to be written either: the operator wants a quick end, or the run failed.
+    abandon: CancellationToken,
     audits: tokio::sync::Mutex<()>,
     audited_losses: AtomicU64,
     failed: AtomicBool,
@@ -88,8 +88,8 @@ impl Work {
             again: Mutex::default(),
             changed: Notify::new(),
             advanced: Notify::new(),
-            stop: stop.clone(),
             halt: stop.child_token(),
+            abandon: stop.child_token(),
             audits: tokio::sync::Mutex::default(),
             audited_losses: AtomicU64::new(0),
             failed: AtomicBool::new(false),
@@ -106,7 +106,7 @@ impl Work {
         Arc::clone(&self.monitor)
     }
 
-    /// Cancelled when nobody waits for pages any more: a stop was requested, or the run failed.
+    /// Cancelled when no more is to be read.
     #[must_use]
     pub fn halt(&self) -> &CancellationToken {
         &self.halt
@@ -236,9 +236,15 @@ impl Work {
             tokio::select! {
                 () = advanced => {}
                 // What came before may have been dropped from the queue: nothing is lost, it is read again next time.
-                () = self.halt.cancelled() => return false,
+                () = self.abandon.cancelled() => return false,
             }
         }
+    }
+
+    /// Ends the reading; what was read is still written.
+    pub fn read_no_more(&self) {
+        self.halt.cancel();
+        self.changed.notify_waiters();
     }
 
     /// Books a durable span; stops the run when there are too many rejects.
@@ -336,6 +342,7 @@ impl Work {
         lock(&self.error).get_or_insert(error);
         self.failed.store(true, Ordering::SeqCst);
         self.halt.cancel();
+        self.abandon.cancel();
         self.changed.notify_waiters();
     }
 
@@ -395,7 +402,7 @@ impl Work {
         if self.checkpoint.open_units().await? == 0 {
             return Ok(Ended::Drained);
         }
-        if self.stop.is_cancelled() {
+        if self.halt.is_cancelled() {
             Ok(Ended::Stopped)
         } else {
             Err(Error::internal("readers ended with units left"))

@@ -17,6 +17,7 @@ pub use location::ExportLocation;
 use super::{Description, Source, UnitReader};
 use crate::driver::objects::{Fetched, Md5, Objects};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::counts::Counts;
 use crate::model::page::{Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
 use manifest::{DataFile, Summary};
@@ -106,7 +107,7 @@ impl Source for DynamoDbExport {
         &self.description
     }
 
-    fn adopt(&mut self, _: &str) -> Result<()> {
+    fn adopt(&mut self, _: &str, _: &Counts) -> Result<()> {
         Ok(())
     }
 

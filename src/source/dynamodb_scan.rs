@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::limit::budget::{Allowance, Budget, Capacity, Direction};
 use crate::limit::gate::Gate;
 use crate::limit::pages::Pages;
+use crate::limit::price::{Prices, Purse};
+use crate::model::counts::Counts;
 use crate::model::page::{Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
 use reader::SegmentReader;
@@ -42,6 +44,10 @@ pub struct ScanOptions {
     pub consistent: bool,
     /// What of the table's read capacity may be used.
     pub budget: Budget,
+    /// What units cost.
+    pub prices: Prices,
+    /// US dollars that the whole run may spend on reading.
+    pub max_cost: Option<f64>,
 }
 
 /// A live table.
@@ -61,6 +67,8 @@ struct Shared {
     budget: Budget,
     gate: Gate,
     pages: Mutex<Pages>,
+    purse: Mutex<Purse>,
+    max_cost: Option<f64>,
     /// Bytes of the table, roughly.
     bytes: u64,
     usage: Mutex<SourceUsage>,
@@ -100,6 +108,8 @@ impl DynamoDbScan {
             budget: options.budget,
             gate: Gate::new(allowance.rate),
             pages: Mutex::new(Pages::new(item_bytes, options.consistent)),
+            purse: Mutex::new(Purse::new(options.prices, options.max_cost.unwrap_or(f64::INFINITY), 0.0)),
+            max_cost: options.max_cost,
             bytes: table.bytes,
             usage: Mutex::default(),
             looked: Mutex::new(Duration::ZERO),
@@ -136,7 +146,7 @@ impl Source for DynamoDbScan {
         &self.description
     }
 
-    fn adopt(&mut self, derived: &str) -> Result<()> {
+    fn adopt(&mut self, derived: &str, so_far: &Counts) -> Result<()> {
         let begun = derived.parse().map_err(|_| Error::internal("the run's number of segments is not readable"))?;
         if let Some(given) = self.options.segments
             && given != begun
@@ -148,6 +158,9 @@ impl Source for DynamoDbScan {
         }
         let Some(shared) = Arc::get_mut(&mut self.shared) else { return Err(Error::internal("the scan has begun")) };
         shared.segments = begun;
+        let (prices, most) = (self.options.prices, self.options.max_cost.unwrap_or(f64::INFINITY));
+        let spent = prices.cost(so_far.half_units as f64 / 2.0, 0.0);
+        shared.purse = Mutex::new(Purse::new(prices, most, spent));
         self.cut(begun);
         Ok(())
     }
@@ -157,7 +170,7 @@ impl Source for DynamoDbScan {
     }
 
     fn usage(&self) -> SourceUsage {
-        self.shared.usage().clone()
+        SourceUsage { dollars: self.shared.purse().spent(), ..self.shared.usage().clone() }
     }
 
     fn limited_by(&self) -> Option<String> {
@@ -170,8 +183,22 @@ impl Shared {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn purse(&self) -> MutexGuard<'_, Purse> {
+        self.purse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn usage(&self) -> MutexGuard<'_, SourceUsage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the run stops when the purse is empty.
+    fn spent(&self) -> String {
+        format!(
+            "reading on may cost more than --max-cost {}: about {:.4} US dollars are spent; what is durable stays, raise it \
+             and run the same command again to go on",
+            self.max_cost.unwrap_or_default(),
+            self.purse().spent()
+        )
     }
 
     /// Asks for the table's capacity now and then. A failure changes nothing: the scan itself will tell of a table that

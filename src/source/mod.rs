@@ -1,6 +1,7 @@
 //! Where items come from: units that can be read apart, each a sequence of items with fixed positions.
 
 use crate::error::Result;
+use crate::model::counts::Counts;
 use crate::model::page::{Page, Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub enum Read {
     End,
     /// The run was halted while waiting.
     Halted,
+    /// The source asks for an orderly stop, and says why: no more may be spent on it.
+    Stop(String),
 }
 
 /// A source of items: of repeatable units, where the same positions give the same items, or of live ones
@@ -45,11 +48,11 @@ pub trait Source: Send + Sync {
     /// What it is.
     fn description(&self) -> &Description;
 
-    /// Takes over what an earlier process of the run derived, before anything is opened.
+    /// Takes over what earlier processes of the run derived, and what they have read, before anything is opened.
     ///
     /// # Errors
     /// `Refused` when it was told something else.
-    fn adopt(&mut self, derived: &str) -> Result<()>;
+    fn adopt(&mut self, derived: &str, so_far: &Counts) -> Result<()>;
 
     /// Opens a unit to read what is wanted of it. Blocks. Nothing of a data file is handed out before its integrity
     /// has been proved.

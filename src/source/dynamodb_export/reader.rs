@@ -131,7 +131,7 @@ impl FileReader {
         }
         let span = Span { unit: self.unit, from: self.position, to: self.position + lines };
         self.position += lines;
-        Page { span, bytes, reached: None }
+        Page { span, bytes, reached: None, half_units: 0 }
     }
 
     /// Reads on to the end and holds the count of lines against the manifest.

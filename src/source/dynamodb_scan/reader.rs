@@ -17,6 +17,17 @@ const END: &str = "end";
 /// limiter's waits between them add up to some minutes.
 const FAILURES_MAX: u32 = 12;
 
+/// What came of a request.
+enum Asked {
+    Answered(Scanned),
+    /// It has to be made again.
+    Again,
+    /// It was not made: there is no money left for it.
+    Spent,
+    /// It was not made: nobody waits for its answer.
+    Halted,
+}
+
 /// Reads one segment.
 pub(super) struct SegmentReader {
     shared: Arc<Shared>,
@@ -46,14 +57,22 @@ impl SegmentReader {
         }
     }
 
-    /// One request. None when it has to be made again.
-    async fn request(&mut self) -> Result<Option<Scanned>> {
+    /// One request.
+    async fn request(&mut self, halt: &CancellationToken) -> Result<Asked> {
         let shared = Arc::clone(&self.shared);
         shared.look_again().await;
         let most = shared.gate.look(|limiter, now| limiter.page_most(self.segment, now));
         let size = shared.pages().next(self.segment, most);
         let need = need(shared.bytes / u64::from(shared.segments), self.read_bytes);
-        let admission = shared.gate.admit(Ask { key: self.segment, need, estimate: size.estimate }).await;
+        let ask = Ask { key: self.segment, need, estimate: size.estimate };
+        // Only the wait is cut short: a request on its way is paid for, so its answer is worth waiting for.
+        let admission = tokio::select! {
+            admission = shared.gate.admit(ask) => admission,
+            () = halt.cancelled() => return Ok(Asked::Halted),
+        };
+        if !shared.purse().reserve(size.estimate, 0.0) {
+            return Ok(Asked::Spent);
+        }
         let call = ScanCall {
             table: &shared.table,
             segment: self.segment,
@@ -62,22 +81,29 @@ impl SegmentReader {
             limit: size.limit,
             consistent: shared.consistent,
         };
-        match shared.driver.scan(&call).await {
+        let answer = shared.driver.scan(&call).await;
+        // What was throttled costs nothing; what came to nothing may have been served.
+        let units = match &answer {
+            Ok(scanned) => scanned.charged.units,
+            Err(Refusal { kind: RefusalKind::Unknown, .. }) => size.estimate,
+            Err(_) => 0.0,
+        };
+        shared.purse().pay((size.estimate, 0.0), (units, 0.0));
+        match answer {
             Ok(scanned) => {
-                let units = scanned.charged.units;
                 admission.settle(Outcome::Charged(units));
                 shared.pages().learn(self.segment, scanned.items, units);
                 shared.usage().read_units += units;
                 self.read_bytes += scanned.lines.len() as u64;
                 self.failures = 0;
-                Ok(Some(scanned))
+                Ok(Asked::Answered(scanned))
             }
             Err(refusal) => {
                 match &refusal.kind {
                     RefusalKind::Throttled(reasons) => admission.settle(Outcome::Throttled(reasons)),
                     _ => admission.settle(Outcome::Unknown),
                 }
-                self.refused(refusal).map(|()| None)
+                self.refused(refusal).map(|()| Asked::Again)
             }
         }
     }
@@ -127,7 +153,8 @@ impl SegmentReader {
         let span = Span { unit: self.segment, from: self.position, to: self.position + scanned.items };
         self.position = span.to;
         let reached = Some(self.after.clone().unwrap_or_else(|| END.to_owned()));
-        Read::Page(Page { span, bytes: scanned.lines, reached })
+        let half_units = half_units(scanned.charged.units);
+        Read::Page(Page { span, bytes: scanned.lines, reached, half_units })
     }
 
     /// The segment has ended: whoever learned of its pace need not remember it.
@@ -146,6 +173,11 @@ impl SegmentReader {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a page's charge: a few hundred units")]
+fn half_units(units: f64) -> u64 {
+    (units * 2.0).ceil() as u64
+}
+
 impl UnitReader for SegmentReader {
     fn next(&mut self, halt: &CancellationToken) -> Result<Read> {
         if self.ended {
@@ -155,12 +187,11 @@ impl UnitReader for SegmentReader {
         let runtime = self.shared.runtime.clone();
         runtime.block_on(async {
             loop {
-                let answer = tokio::select! {
-                    answer = self.request() => answer?,
-                    () = halt.cancelled() => return Ok(Read::Halted),
-                };
-                if let Some(scanned) = answer {
-                    return Ok(self.take(scanned));
+                match self.request(halt).await? {
+                    Asked::Answered(scanned) => return Ok(self.take(scanned)),
+                    Asked::Again => {}
+                    Asked::Halted => return Ok(Read::Halted),
+                    Asked::Spent => return Ok(Read::Stop(self.shared.spent())),
                 }
             }
         })
