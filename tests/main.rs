@@ -17,5 +17,8 @@ mod roundtrip;
 mod s3;
 mod s3_backfill;
 mod servers;
+mod simulate;
+#[path = "../examples/simulate/simulation/mod.rs"]
+mod simulation;
 mod support;
 mod tidy;
