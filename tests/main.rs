@@ -19,5 +19,8 @@ mod s3;
 mod s3_backfill;
 mod scan;
 mod servers;
+mod simulate;
+#[path = "../examples/simulate/simulation/mod.rs"]
+mod simulation;
 mod support;
 mod tidy;

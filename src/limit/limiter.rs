@@ -151,11 +151,18 @@ impl Limiter {
         }
     }
 
+    /// Says that the keys are scan segments, so many, of a table of about so many partitions: neighbours then share
+    /// what a throttle teaches. To be said before anything is asked.
+    pub fn lay_out(&mut self, segments: u32, partitions: u32) {
+        self.keys.lay_out(segments, partitions);
+    }
+
     /// Asks to send a request. Poll afterwards.
-    pub fn ask(&mut self, ask: Ask, _now: Duration) -> Ticket {
+    pub fn ask(&mut self, ask: Ask, now: Duration) -> Ticket {
         let ticket = Ticket(self.tickets);
         self.tickets += 1;
         self.waiting.insert((Reverse(ask.need), ticket), ask);
+        self.keys.waits(ask.key, now);
         ticket
     }
 
@@ -173,6 +180,7 @@ impl Limiter {
             for index in &mut self.indexes {
                 index.resource.reserve(ask.estimate * index.ratio, now);
             }
+            self.keys.waits_no_more(ask.key, now);
             self.keys.reserve(ask.key, ask.estimate, now);
             self.sent.insert(place.1, Sent { ask, at: now });
             poll.granted.push(place.1);
@@ -228,7 +236,10 @@ impl Limiter {
 
     /// Takes back an ask. One that was granted must not have been sent.
     pub fn cancel(&mut self, ticket: Ticket, now: Duration) {
-        self.waiting.retain(|(_, waiting), _| *waiting != ticket);
+        let place = self.waiting.keys().find(|(_, waiting)| *waiting == ticket).copied();
+        if let Some(ask) = place.and_then(|place| self.waiting.remove(&place)) {
+            self.keys.waits_no_more(ask.key, now);
+        }
         if let Some(sent) = self.sent.remove(&ticket) {
             self.charge_nothing(&sent, now);
         }
@@ -239,10 +250,10 @@ impl Limiter {
         self.keys.forget(key);
     }
 
-    /// When a request of `key` might pass as far as the key itself goes. A reader that is to choose among segments
-    /// passes over those that rest, rather than to wait with one of them.
+    /// When it makes sense to ask for `key`. A reader that is to choose among segments passes over those that rest,
+    /// rather than to wait with one of them.
     pub fn ready_at(&mut self, key: u32, now: Duration) -> Duration {
-        self.keys.ready_at(key, now)
+        self.keys.free_at(key, now)
     }
 
     /// The most a request of `key` should cost, in units: half a second of what may pass. Infinite without a limit.

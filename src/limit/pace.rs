@@ -4,19 +4,24 @@
 //! came (where most of the time is spent, just below what the server can give), then faster and faster, since a throttle
 //! that does not come back means that the level is out of date. The shape is that of CUBIC (RFC 9438), with units per
 //! second in place of a window.
+//!
+//! A server that was overrun refuses everything for a while, until its own bucket is out of debt. What is refused then
+//! says nothing new. So cuts are seconds apart, and by then what the server did give tells what it can.
 
 use std::time::Duration;
 
-/// The share that a throttle takes off at a level that had held.
-const CUT: f64 = 0.15;
-/// The share that a throttle takes off before the level of the last one was reached again: that level was too high.
-const CUT_AGAIN: f64 = 0.5;
+/// The share that a cut takes off the level that the server seems to give.
+const CUT: f64 = 0.1;
+/// What was sent this soon after a cut cuts no more.
+const SETTLING: Duration = Duration::from_secs(2);
 /// Back at the level of the cut after this many seconds, at least,
 const RECOVERY_SECONDS: f64 = 30.0;
 /// after this many requests, so that one throttle in a recovery is well under one in a hundred,
 const RECOVERY_REQUESTS: f64 = 200.0;
 /// and not later than this.
-const RECOVERY_SECONDS_MAX: f64 = 900.0;
+const RECOVERY_SECONDS_MAX: f64 = 300.0;
+/// Twice the level so many seconds after that.
+const DOUBLING_SECONDS: f64 = 30.0;
 
 /// Units per second that seem safe; no limit until the first cut.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +33,6 @@ pub struct Pace {
 struct Cut {
     at: Duration,
     level: f64,
-    share: f64,
     recovery: f64,
 }
 
@@ -50,25 +54,26 @@ impl Pace {
     #[must_use]
     pub fn rate(&self, now: Duration) -> f64 {
         let Some(cut) = &self.cut else { return f64::INFINITY };
-        let progress = now.saturating_sub(cut.at).as_secs_f64() / cut.recovery;
-        cut.level * (1.0 - cut.share * (1.0 - progress).powi(3))
+        let since = now.saturating_sub(cut.at).as_secs_f64();
+        if since < cut.recovery {
+            cut.level * (1.0 - CUT * (1.0 - since / cut.recovery).powi(3))
+        } else {
+            cut.level * (1.0 + ((since - cut.recovery) / DOUBLING_SECONDS).powi(3))
+        }
     }
 
-    /// Cuts, once for all requests that were under way together: what was sent before the last cut says nothing new.
-    /// Whether it did.
-    pub fn cut(&mut self, throttled: Throttled, now: Duration) -> bool {
-        if self.cut.as_ref().is_some_and(|cut| throttled.sent <= cut.at) {
-            return false;
+    /// Cuts, once for all requests that were under way together or met the same debt of the server.
+    pub fn cut(&mut self, throttled: Throttled, now: Duration) {
+        if self.cut.as_ref().is_some_and(|cut| throttled.sent <= cut.at + SETTLING) {
+            return;
         }
         let paced = self.rate(now).min(throttled.allowed);
-        // a pace that nobody could fill is cut from what was really used, or the cut would change nothing
+        // halved at most: what was delivered in a moment of trouble is less than what could be
         let level =
             if paced.is_finite() { paced.min(throttled.delivered.max(paced / 2.0)) } else { throttled.delivered };
         let level = level.max(floor(throttled.request));
-        let again = self.cut.as_ref().is_some_and(|cut| paced < cut.level * 0.97);
         let recovery = (RECOVERY_REQUESTS * throttled.request / level).clamp(RECOVERY_SECONDS, RECOVERY_SECONDS_MAX);
-        self.cut = Some(Cut { at: now, level, share: if again { CUT_AGAIN } else { CUT }, recovery });
-        true
+        self.cut = Some(Cut { at: now, level, recovery });
     }
 
     /// The server's capacity changed by `factor`: so does what is believed of it.
@@ -76,6 +81,12 @@ impl Pace {
         if let Some(cut) = &mut self.cut {
             cut.level *= factor;
         }
+    }
+
+    /// The level of the last cut; none before the first.
+    #[must_use]
+    pub fn level(&self) -> Option<f64> {
+        self.cut.as_ref().map(|cut| cut.level)
     }
 
     /// Forgets the cut, once the pace has left `limit` behind and so no longer matters.
@@ -107,42 +118,49 @@ mod tests {
     fn a_cut_is_recovered_fast_then_slowly_then_left_behind() {
         let mut pace = Pace::default();
         assert!(pace.rate(at(1.0)).is_infinite());
-        assert!(pace.cut(throttled(1.0, 1000.0), at(2.0)));
+        pace.cut(throttled(1.0, 1000.0), at(2.0));
         let after = |seconds: f64| pace.rate(at(2.0 + seconds));
-        assert!((after(0.0) - 850.0).abs() < 1.0);
+        assert!((after(0.0) - 900.0).abs() < 1.0);
         assert!(after(15.0) > 980.0 && after(15.0) < 1000.0);
         assert!((after(30.0) - 1000.0).abs() < 1e-6);
-        assert!(after(36.0) < 1005.0, "it stays near the level of the throttle");
-        assert!(after(90.0) > 2000.0, "and finds a capacity that has doubled");
+        assert!(after(35.0) < 1005.0, "it stays near the level of the throttle");
+        assert!(after(60.0) > 1999.0, "and finds a capacity that has doubled");
     }
 
     #[test]
-    fn requests_under_way_together_cut_once() {
+    fn requests_that_met_the_same_trouble_cut_once() {
         let mut pace = Pace::default();
-        assert!(pace.cut(throttled(1.0, 1000.0), at(2.0)));
-        assert!(!pace.cut(throttled(1.5, 1000.0), at(2.1)));
-        assert!(pace.cut(throttled(2.05, 1000.0), at(2.1)));
-    }
-
-    #[test]
-    fn a_level_that_does_not_hold_is_halved_until_it_does() {
-        let mut pace = Pace::default();
-        let mut now = 0.0;
-        for _ in 0..8 {
-            now += 1.0;
-            pace.cut(throttled(now - 0.1, 100_000.0), at(now));
+        pace.cut(throttled(1.0, 1000.0), at(2.0));
+        for sent in [1.5, 2.5, 3.9] {
+            pace.cut(throttled(sent, 1.0), at(sent + 0.1));
         }
-        assert!(pace.rate(at(now)) < 2000.0);
+        assert!(pace.rate(at(4.1)) > 850.0);
+        pace.cut(throttled(4.1, 1.0), at(4.2));
+        assert!(pace.rate(at(4.3)) < 500.0);
+    }
+
+    #[test]
+    fn a_level_that_does_not_hold_becomes_what_is_delivered_or_is_halved() {
+        let mut pace = Pace::default();
+        pace.cut(throttled(1.0, 100_000.0), at(1.0));
+        for cut in 1..20 {
+            let now = at(f64::from(cut) * 3.0);
+            if pace.rate(now) > 2000.0 {
+                pace.cut(Throttled { sent: now, ..throttled(0.0, 2000.0) }, now);
+            }
+        }
+        let rate = pace.rate(at(60.0));
+        assert!(rate > 1500.0 && rate < 2000.0, "{rate}");
     }
 
     #[test]
     fn a_cut_never_stops_the_flow() {
         let mut pace = Pace::default();
-        for second in 1..100 {
-            let now = f64::from(second);
-            pace.cut(Throttled { request: 128.0, ..throttled(now - 0.1, 1.0) }, at(now));
+        for cut in 1..100 {
+            let now = f64::from(cut) * 3.0;
+            pace.cut(Throttled { request: 128.0, ..throttled(now, 1.0) }, at(now + 0.1));
         }
-        assert!(pace.rate(at(100.0)) > 128.0 / 30.0, "a page within half a minute");
+        assert!(pace.rate(at(300.0)) > 128.0 / 30.0, "a page within half a minute");
     }
 
     #[test]

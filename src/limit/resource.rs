@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// After a throttle the flow rests for this share of a second's worth, so that the server's own bucket fills again
 /// before the foreground feels it.
-const REST: f64 = 0.25;
+pub(super) const REST: f64 = 0.25;
 
 /// A budget, its bucket, and what throttles have taught about the server behind it.
 #[derive(Debug)]
@@ -76,9 +76,8 @@ impl Resource {
     pub fn throttled(&mut self, reason: &ThrottleReason, sent: Duration, request: f64, now: Duration) {
         self.refill(now);
         let allowed = self.budget.units();
-        if self.pace.cut(Throttled { sent, allowed, delivered: self.delivered.rate(now), request }, now) {
-            self.bucket.drain(self.rate(now) * REST);
-        }
+        self.pace.cut(Throttled { sent, allowed, delivered: self.delivered.rate(now), request }, now);
+        self.bucket.drain(self.rate(now) * REST);
         self.reason = Some(reason.clone());
     }
 
@@ -104,6 +103,7 @@ impl Resource {
 #[derive(Clone, Debug)]
 pub struct Meter {
     units: f64,
+    began: Duration,
     at: Duration,
     memory: f64,
 }
@@ -112,19 +112,25 @@ impl Meter {
     /// One that remembers for about `memory`.
     #[must_use]
     pub fn new(memory: Duration, now: Duration) -> Self {
-        Meter { units: 0.0, at: now, memory: memory.as_secs_f64() }
+        Meter { units: 0.0, began: now, at: now, memory: memory.as_secs_f64() }
     }
 
     /// Counts `units` now.
     pub fn add(&mut self, units: f64, now: Duration) {
-        self.units = self.rate(now) * self.memory + units;
+        self.units = self.remembered(now) + units;
         self.at = self.at.max(now);
     }
 
     /// Units per second.
     #[must_use]
     pub fn rate(&self, now: Duration) -> f64 {
-        self.units * (-now.saturating_sub(self.at).as_secs_f64() / self.memory).exp() / self.memory
+        let lasted = now.saturating_sub(self.began).as_secs_f64().max(0.001);
+        // a memory that is not full yet is not taken for one of idle times
+        self.remembered(now) / (self.memory * (1.0 - (-lasted / self.memory).exp()))
+    }
+
+    fn remembered(&self, now: Duration) -> f64 {
+        self.units * (-now.saturating_sub(self.at).as_secs_f64() / self.memory).exp()
     }
 }
 
@@ -183,6 +189,8 @@ mod tests {
     #[test]
     fn the_meter_tells_the_rate_of_the_last_moments() {
         let mut meter = Meter::new(Duration::from_secs(2), Duration::ZERO);
+        meter.add(10.0, at(0.1));
+        assert!((meter.rate(at(0.1)) - 100.0).abs() < 5.0, "from the beginning");
         for tenth in 0..200_u32 {
             meter.add(10.0, at(f64::from(tenth) / 10.0));
         }

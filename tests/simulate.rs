@@ -1,0 +1,88 @@
+//! The limiter in simulated time, over every scenario of `fixtures/scenarios`, with several seeds: the bounds that it has to
+//! keep. The figures are printed by `cargo run --release --example simulate`.
+
+mod model;
+
+use crate::simulation::figures;
+use crate::simulation::scenario::{Bound, Scenario};
+use crate::simulation::{Outcome, run};
+use crate::support::project_dir;
+
+const SEEDS: u64 = 3;
+/// Of what the budget, the partitions with work and the capacity left by others allow, after the first minute.
+const USED_LEAST: f64 = 0.95;
+const REFUSED_MOST: f64 = 0.01;
+/// Of the budget, or of one item where that is more, in any ten seconds.
+const PEAK_MOST: f64 = 1.1;
+/// Of the ideal time.
+const TIME_MOST: f64 = 1.15;
+
+fn scenarios() -> Vec<(String, Scenario)> {
+    Scenario::all(&project_dir().join("fixtures/scenarios")).unwrap()
+}
+
+/// The bounds that a run breaks, each with its figure.
+fn broken(scenario: &Scenario, outcome: &Outcome) -> Vec<(Bound, f64)> {
+    let figures = [
+        (Bound::Use, outcome.used, outcome.used < USED_LEAST),
+        (Bound::Throttled, outcome.refused, outcome.refused >= REFUSED_MOST),
+        (Bound::Peak, outcome.peak, outcome.peak > PEAK_MOST),
+        (Bound::Foreground, outcome.harm, outcome.harm > 0.0),
+        (Bound::Time, outcome.time.unwrap_or(1.0), outcome.time.is_some_and(|time| time > TIME_MOST)),
+    ];
+    let broken = figures.into_iter().filter(|(_, _, broken)| *broken);
+    broken.map(|(bound, figure, _)| (bound, figure)).filter(|(bound, _)| scenario.beyond(*bound).is_none()).collect()
+}
+
+#[test]
+fn the_limiter_keeps_its_bounds_in_every_scenario() {
+    let mut wrong = Vec::new();
+    for (name, scenario) in scenarios() {
+        for seed in 1..=SEEDS {
+            for (bound, figure) in broken(&scenario, &run(&scenario, seed)) {
+                wrong.push(format!("{name}, seed {seed}: {bound:?} {figure:.4}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn there_are_scenarios_enough_and_few_are_beyond_a_bound() {
+    let scenarios = scenarios();
+    assert!(scenarios.len() >= 20, "{}", scenarios.len());
+    let beyond: Vec<_> = scenarios.iter().filter(|(_, scenario)| !scenario.beyond.is_empty()).collect();
+    assert!(beyond.len() <= 4, "{beyond:?}");
+    for (name, scenario) in beyond {
+        for beyond in &scenario.beyond {
+            assert!(beyond.cause.len() > 20, "{name} does not say why");
+        }
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run() {
+    let (_, scenario) = scenarios().into_iter().find(|(name, _)| name == "hot-partition").unwrap();
+    let [first, second] = [(), ()].map(|()| format!("{:?}", run(&scenario, 7)));
+    assert_eq!(first, second);
+    assert_ne!(first, format!("{:?}", run(&scenario, 8)));
+}
+
+/// Without a limiter to speak of, the bounds are broken: so they can be.
+#[test]
+fn a_limiter_that_is_told_too_much_breaks_the_bounds() {
+    let (_, mut scenario) = scenarios().into_iter().find(|(name, _)| name == "foreground").unwrap();
+    scenario.budget = "100%".to_string();
+    let outcome = run(&scenario, 1);
+    assert!(outcome.harm > 0.01, "{outcome:?}");
+    assert!(!broken(&scenario, &outcome).is_empty());
+}
+
+#[test]
+fn the_table_of_figures_has_a_line_for_every_scenario() {
+    let readme = std::fs::read_to_string(project_dir().join("fixtures/scenarios/README.md")).unwrap();
+    assert!(readme.contains(figures::HEADER));
+    for (name, scenario) in scenarios() {
+        assert!(readme.contains(&format!("| {name}: {} | {} |", scenario.title, scenario.budget)), "{name}");
+    }
+}
