@@ -13,6 +13,9 @@ mod signals;
 mod two;
 
 use crate::generator::rng::Rng;
+use crate::support::engine::{Engine, Running};
+use crate::support::orders::{Place, block_on};
+use std::path::Path;
 use std::time::Duration;
 
 /// The seed of a test's random moments, printed so that a failure can be had again.
@@ -26,4 +29,31 @@ fn seeded(name: &str) -> Rng {
 fn while_below(rng: &mut Rng, limit: Duration) -> Duration {
     let micros = u64::try_from(limit.as_micros()).unwrap();
     Duration::from_micros(rng.below(micros.max(1)))
+}
+
+/// A run that fell asleep at a named point (`EVENT:N`), and leaves the target to others meanwhile.
+fn asleep(engine: Engine, place: &Place, point: &str) -> Running {
+    let mut running = engine.env("TRANSVASE_STOP_AT", point).spawn();
+    running.wait_to_sleep();
+    assert!(!running.has_ended(), "{point} never came: {}", running.said());
+    // Another of its connections may be in a transaction: the one file would be locked for everybody.
+    while let Place::File(path) = place
+        && is_locked(path)
+    {
+        running.signal("CONT");
+        std::thread::sleep(Duration::from_millis(3));
+        running.signal("STOP");
+        running.wait_to_sleep();
+        assert!(!running.has_ended(), "it was awake too long: {}", running.said());
+    }
+    running
+}
+
+fn is_locked(path: &Path) -> bool {
+    use sqlx::{Connection, Executor};
+    block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        connection.execute("BEGIN IMMEDIATE").await.is_err()
+    })
 }

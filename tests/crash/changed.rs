@@ -53,8 +53,7 @@ fn a_target_emptied_underway_is_not_complete() {
     let orders = Orders::shared();
     let folder = tempfile::tempdir().unwrap();
     for place in Place::all(folder.path()) {
-        let mut running = orders.engine(&place).env("TRANSVASE_STOP_AT", "committed:3").spawn();
-        running.wait_to_sleep();
+        let running = super::asleep(orders.engine(&place), &place, "committed:3");
         place.execute(empty(&place));
         running.signal("CONT");
         let outcome = running.wait(Duration::from_secs(120)).expect(6);

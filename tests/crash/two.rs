@@ -3,8 +3,7 @@
 use super::seeded;
 use crate::generator::rng::Rng;
 use crate::support::engine::Running;
-use crate::support::orders::{Orders, Place, block_on, is_soak};
-use std::path::Path;
+use crate::support::orders::{Orders, Place, is_soak};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -36,30 +35,8 @@ fn asleep(orders: &Orders, place: &Place, rng: &mut Rng) -> Running {
     let points: Vec<&str> = OUTSIDE.iter().chain(inside).copied().collect();
     let point = points[usize::try_from(rng.below(points.len() as u64)).unwrap()];
     let point = format!("{point}:{}", 1 + rng.below(5));
-    let mut running = orders.engine(place).args(&["--lease-seconds", "1"]).env("TRANSVASE_STOP_AT", &point).spawn();
-    running.wait_to_sleep();
-    assert!(!running.has_ended(), "{point} never came: {}", running.said());
     println!("asleep at {point}");
-    // Another of its connections may be in a transaction: the one file would be locked for everybody.
-    while let Place::File(path) = place
-        && is_locked(path)
-    {
-        running.signal("CONT");
-        std::thread::sleep(Duration::from_millis(3));
-        running.signal("STOP");
-        running.wait_to_sleep();
-        assert!(!running.has_ended(), "it was awake too long: {}", running.said());
-    }
-    running
-}
-
-fn is_locked(path: &Path) -> bool {
-    use sqlx::{Connection, Executor};
-    block_on(async {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        connection.execute("BEGIN IMMEDIATE").await.is_err()
-    })
+    super::asleep(orders.engine(place).args(&["--lease-seconds", "1"]), place, &point)
 }
 
 #[test]
