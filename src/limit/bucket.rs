@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// The bucket's size, in seconds' worth of the rate.
 const SECONDS: f64 = 0.2;
+/// What is saved up for several requests, in seconds' worth.
+const CLUMP: f64 = 0.1;
 /// What a wait is longer than computed, so that rounding cannot make it end just before there is a token.
 const ROUNDING: f64 = 50e-6;
 
@@ -16,13 +18,26 @@ const ROUNDING: f64 = 50e-6;
 pub struct Bucket {
     level: f64,
     at: Duration,
+    /// Once empty, it opens at this many seconds' worth.
+    opens_at: f64,
+    open: bool,
 }
 
 impl Bucket {
     /// An empty bucket: the first request passes as soon as a little time has.
     #[must_use]
     pub fn new(now: Duration) -> Self {
-        Bucket { level: 0.0, at: now }
+        Bucket { level: 0.0, at: now, opens_at: 0.0, open: false }
+    }
+
+    /// One that, once empty, saves up and then lets several requests pass close together.
+    ///
+    /// A server that has nothing left refuses the second of them. Evenly spaced large requests would never be refused:
+    /// each comes when the debt of the last one has just been worked off, and it is the small requests of others, which
+    /// come in between, that are.
+    #[must_use]
+    pub fn clumping(now: Duration) -> Self {
+        Bucket { opens_at: CLUMP, ..Bucket::new(now) }
     }
 
     /// Adds what has dripped in since the last call, at `rate` units per second. An infinite rate forgives all debt.
@@ -30,25 +45,28 @@ impl Bucket {
         let seconds = now.saturating_sub(self.at).as_secs_f64();
         self.at = self.at.max(now);
         self.level = if rate.is_finite() { (self.level + rate * seconds).min(rate * SECONDS) } else { 0.0 };
+        self.open = self.level > if self.open { 0.0 } else { rate * self.opens_at };
     }
 
     /// How long until a request may pass; none when it may now. Refill first.
     #[must_use]
     pub fn wait(&self, rate: f64) -> Option<Duration> {
-        if rate.is_infinite() || self.level > 0.0 {
+        if rate.is_infinite() || self.open {
             return None;
         }
-        Some(seconds(ROUNDING - self.level / rate))
+        Some(seconds(ROUNDING + self.opens_at - self.level / rate))
     }
 
     /// Takes `units`, which may be more than there are; below zero gives back.
     pub fn take(&mut self, units: f64, rate: f64) {
         self.level = (self.level - units).min(rate * SECONDS);
+        self.open &= self.level > 0.0;
     }
 
     /// Empties the bucket down to a debt of `units`, if it is not deeper in debt already.
     pub fn drain(&mut self, units: f64) {
         self.level = self.level.min(-units);
+        self.open = false;
     }
 }
 
@@ -83,6 +101,27 @@ mod tests {
         bucket.take(-1000.0, 100.0);
         bucket.take(20.0, 100.0);
         assert!(bucket.wait(100.0).is_some(), "nor is more given back than it holds");
+    }
+
+    #[test]
+    fn a_clumping_one_saves_up_for_several_requests_and_loses_nothing() {
+        let mut bucket = Bucket::clumping(Duration::ZERO);
+        let (mut now, mut passed, mut rests) = (Duration::ZERO, 0.0, 0.0);
+        while now < Duration::from_secs(100) {
+            bucket.refill(100.0, now);
+            match bucket.wait(100.0) {
+                Some(wait) => {
+                    now += wait;
+                    rests += 1.0;
+                }
+                None => {
+                    bucket.take(2.0, 100.0);
+                    passed += 2.0;
+                }
+            }
+        }
+        assert!((9990.0..=10_015.0).contains(&passed), "{passed}");
+        assert!(passed / 2.0 / rests > 4.0, "at least four follow each other: {rests}");
     }
 
     #[test]

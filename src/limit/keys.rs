@@ -21,6 +21,8 @@ const FIRST: f64 = 0.05;
 const LONGEST: f64 = 20.0;
 /// Units per second that one partition serves at most: of reads, which are more than writes.
 const PARTITION: f64 = 3000.0;
+/// What a cut takes off a zone's pace. Little: what a partition gives is fixed, and is found again and again.
+const CUT: f64 = 0.1;
 /// When to look again at a zone for which somebody waits already.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Zones for each partition: the borders of the two do not meet.
@@ -186,7 +188,7 @@ impl Keys {
 
     fn zone(&mut self, key: u32, now: Duration) -> &mut Zone {
         self.zones.entry(self.zone_of(key)).or_insert_with(|| Zone {
-            pace: Pace::default(),
+            pace: Pace::new(CUT),
             bucket: Bucket::new(now),
             delivered: Meter::new(Duration::from_secs(1), now),
             waiting: 0,

@@ -19,8 +19,12 @@ use std::time::Duration;
 
 /// Keys that are refused without a reason this close together point at the table.
 const TOGETHER: Duration = Duration::from_secs(1);
-/// A page costs at most this many seconds of the rate, or one item.
-const PAGE_SECONDS: f64 = 0.5;
+/// A page costs at most this many seconds of the rate, so that several follow each other closely (see [`clumping`](super::bucket::Bucket::clumping)),
+const PAGE_SECONDS: f64 = 0.05;
+/// or so many units where that is more: below, the rounding up to 4 KB eats too much of it,
+const PAGE_UNITS: f64 = 8.0;
+/// but never more than so many seconds, or one item.
+const PAGE_SECONDS_MAX: f64 = 0.5;
 /// How much a new ratio of index to table charge counts beside the old ones.
 const RATIO_NEW: f64 = 0.2;
 
@@ -256,10 +260,12 @@ impl Limiter {
         self.keys.free_at(key, now)
     }
 
-    /// The most a request of `key` should cost, in units: half a second of what may pass. Infinite without a limit.
+    /// The most a request of `key` should cost, in units: a small part of what may pass in a second. Infinite without a
+    /// limit.
     #[must_use]
     pub fn page_most(&self, key: u32, now: Duration) -> f64 {
-        self.table.rate(now).min(self.keys.rate(key, now)) * PAGE_SECONDS
+        let (table, zone) = (self.table.rate(now), self.keys.rate(key, now));
+        (table * PAGE_SECONDS).max(PAGE_UNITS).min(table.min(zone) * PAGE_SECONDS_MAX)
     }
 
     /// Units per second that may pass now, budget and throttles taken together.

@@ -10,8 +10,6 @@
 
 use std::time::Duration;
 
-/// The share that a cut takes off the level that the server seems to give.
-const CUT: f64 = 0.1;
 /// What was sent this soon after a cut cuts no more.
 const SETTLING: Duration = Duration::from_secs(2);
 /// Back at the level of the cut after this many seconds, at least,
@@ -24,8 +22,9 @@ const RECOVERY_SECONDS_MAX: f64 = 300.0;
 const DOUBLING_SECONDS: f64 = 30.0;
 
 /// Units per second that seem safe; no limit until the first cut.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Pace {
+    share: f64,
     cut: Option<Cut>,
 }
 
@@ -50,13 +49,19 @@ pub struct Throttled {
 }
 
 impl Pace {
+    /// One that takes `share` off the level which the server seems to give, at each cut.
+    #[must_use]
+    pub fn new(share: f64) -> Self {
+        Pace { share, cut: None }
+    }
+
     /// Units per second; infinite until the first cut.
     #[must_use]
     pub fn rate(&self, now: Duration) -> f64 {
         let Some(cut) = &self.cut else { return f64::INFINITY };
         let since = now.saturating_sub(cut.at).as_secs_f64();
         if since < cut.recovery {
-            cut.level * (1.0 - CUT * (1.0 - since / cut.recovery).powi(3))
+            cut.level * (1.0 - self.share * (1.0 - since / cut.recovery).powi(3))
         } else {
             cut.level * (1.0 + ((since - cut.recovery) / DOUBLING_SECONDS).powi(3))
         }
@@ -116,12 +121,12 @@ mod tests {
 
     #[test]
     fn a_cut_is_recovered_fast_then_slowly_then_left_behind() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(0.3);
         assert!(pace.rate(at(1.0)).is_infinite());
         pace.cut(throttled(1.0, 1000.0), at(2.0));
         let after = |seconds: f64| pace.rate(at(2.0 + seconds));
-        assert!((after(0.0) - 900.0).abs() < 1.0);
-        assert!(after(15.0) > 980.0 && after(15.0) < 1000.0);
+        assert!((after(0.0) - 700.0).abs() < 1.0);
+        assert!(after(15.0) > 950.0 && after(15.0) < 1000.0);
         assert!((after(30.0) - 1000.0).abs() < 1e-6);
         assert!(after(35.0) < 1005.0, "it stays near the level of the throttle");
         assert!(after(60.0) > 1999.0, "and finds a capacity that has doubled");
@@ -129,19 +134,19 @@ mod tests {
 
     #[test]
     fn requests_that_met_the_same_trouble_cut_once() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(0.3);
         pace.cut(throttled(1.0, 1000.0), at(2.0));
         for sent in [1.5, 2.5, 3.9] {
             pace.cut(throttled(sent, 1.0), at(sent + 0.1));
         }
-        assert!(pace.rate(at(4.1)) > 850.0);
+        assert!(pace.rate(at(4.1)) > 700.0);
         pace.cut(throttled(4.1, 1.0), at(4.2));
         assert!(pace.rate(at(4.3)) < 500.0);
     }
 
     #[test]
     fn a_level_that_does_not_hold_becomes_what_is_delivered_or_is_halved() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(0.3);
         pace.cut(throttled(1.0, 100_000.0), at(1.0));
         for cut in 1..20 {
             let now = at(f64::from(cut) * 3.0);
@@ -150,12 +155,12 @@ mod tests {
             }
         }
         let rate = pace.rate(at(60.0));
-        assert!(rate > 1500.0 && rate < 2000.0, "{rate}");
+        assert!(rate > 1300.0 && rate < 2000.0, "{rate}");
     }
 
     #[test]
     fn a_cut_never_stops_the_flow() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(0.3);
         for cut in 1..100 {
             let now = f64::from(cut) * 3.0;
             pace.cut(Throttled { request: 128.0, ..throttled(now, 1.0) }, at(now + 0.1));
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn few_requests_a_second_recover_over_as_many_requests() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(0.3);
         pace.cut(Throttled { request: 1.0, ..throttled(0.5, 2.0) }, at(1.0));
         assert!(pace.rate(at(61.0)) < 2.0);
         assert!(pace.rate(at(102.0)) >= 2.0);

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// before the foreground feels it.
 pub(super) const REST: f64 = 0.25;
 
+/// What a cut takes off. Much: what lacks here is missed by the foreground too, and what others leave changes all the time.
+const CUT: f64 = 0.3;
+
 /// A budget, its bucket, and what throttles have taught about the server behind it.
 #[derive(Debug)]
 pub struct Resource {
@@ -26,8 +29,8 @@ impl Resource {
     pub fn new(budget: Rate, now: Duration) -> Self {
         Resource {
             budget,
-            pace: Pace::default(),
-            bucket: Bucket::new(now),
+            pace: Pace::new(CUT),
+            bucket: Bucket::clumping(now),
             delivered: Meter::new(Duration::from_secs(2), now),
             reason: None,
         }

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 
 /// Sends the traffic of so long at once, to one partition.
-pub(crate) const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(4);
 
 pub(crate) struct Others {
     foreground: Option<Foreground>,

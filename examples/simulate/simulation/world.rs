@@ -319,7 +319,8 @@ impl<'a> World<'a> {
         let side = self.table.side(self.direction);
         let own = side.describe();
         let capacity = own.0.or(own.1).unwrap_or(f64::INFINITY).min(self.scenario.capacity.account.unwrap_or(40_000.0));
-        let rate = indexes.into_iter().fold(mean_allowed.min(capacity), f64::min);
+        let left = (capacity - self.others.mean(self.now)).max(1.0);
+        let rate = indexes.into_iter().fold(mean_allowed.min(left), f64::min);
         let (ideal, item) = match &self.work {
             Work::Scan(scan) => (scan.ideal_seconds(rate, side), scan.largest_item()),
             Work::Load(load) => (load.ideal_seconds(rate, side), load.largest_item()),
