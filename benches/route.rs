@@ -57,7 +57,7 @@ fn input(items: u64) -> io::Result<Input> {
     let compressed = fs::read(&file.path)?;
     let mut bytes = Vec::new();
     MultiGzDecoder::new(compressed.as_slice()).read_to_end(&mut bytes)?;
-    Ok(Input { compressed, page: Page { span: Span { unit: 0, from: 0, to: items }, bytes } })
+    Ok(Input { compressed, page: Page { span: Span { unit: 0, from: 0, to: items }, bytes, reached: None } })
 }
 
 /// Inflates in slices of a page, as the source does.

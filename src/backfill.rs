@@ -82,7 +82,7 @@ impl Backfill {
     /// `Config` for a target that cannot take the rows; `Refused` when the run belongs to another source, mapping or
     /// target.
     pub async fn prepare(
-        source: Arc<dyn Source>,
+        mut source: Box<dyn Source>,
         mapping: Arc<Mapping>,
         target: Target,
         options: Options,
@@ -102,10 +102,14 @@ impl Backfill {
         };
         pool.give_back(loan);
         let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
-        let checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
+        let mut checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
         if options.restart {
             checkpoint.forget().await?;
         }
+        if let Some((Settings { derived: Some(derived), .. }, _)) = checkpoint.load().await? {
+            source.adopt(&derived)?;
+        }
+        let source: Arc<dyn Source> = Arc::from(source);
         let mut backfill = Backfill {
             settings: derived(&source, &mapping, &options),
             state: RunState::New,
@@ -168,7 +172,7 @@ impl Backfill {
         let refuse = |what: &str| self.begun_with(what);
         let derived = &self.settings;
         if stored.source != derived.source {
-            return refuse("another export");
+            return refuse("another source");
         }
         if stored.mapping != derived.mapping {
             return refuse("another key or mapping");
@@ -221,6 +225,12 @@ impl Backfill {
             tracing::warn!("{warning}");
         }
         Ok(tables)
+    }
+
+    /// Where items come from.
+    #[must_use]
+    pub fn source(&self) -> Arc<dyn Source> {
+        Arc::clone(&self.source)
     }
 
     /// Items that are durable already, and items in all.
@@ -315,7 +325,7 @@ impl Backfill {
         let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);
-        let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor));
+        let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor), &stop);
         let mut options = self.options.pipeline.clone();
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
         let flow = Flow::new(Arc::clone(&self.source), &self.mapping, Arc::new(sink), work, options, stop)?;
@@ -325,8 +335,8 @@ impl Backfill {
     /// All units are done: proves that everything is accounted for and that the target is still the one it was.
     async fn finish(&self, monitor: &Arc<dyn Monitor>) -> Result<()> {
         let totals = self.checkpoint.totals().await?;
-        let items = self.source.description().items;
-        if totals.read != items || !totals.add_up() {
+        let (items, exact) = (self.source.description().items, self.source.description().exact);
+        if (exact && totals.read != items) || !totals.add_up() {
             // Every unit was done a moment ago: either the server lost commits since, or something is badly wrong, which
             // another round will not change.
             return Err(Error::new(
@@ -374,6 +384,7 @@ impl Backfill {
             target: self.target.to_string(),
             table: description.table.clone(),
             items: description.items,
+            exact: description.exact,
             read: 0,
             bytes: 0,
             outcomes: totals.outcomes(),
@@ -411,6 +422,7 @@ fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Se
         seed: options.pipeline.seed,
         page_bytes: options.pipeline.page_bytes,
         items: source.description().items,
+        derived: source.description().derived.clone(),
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Event<'a> {
     UnitDone { unit: UnitId },
     /// The run was marked complete.
     RunComplete,
+    /// The source answered without an item, as a live table does where many were deleted; the unit goes on.
+    PageEmpty { unit: UnitId },
     /// The unit cannot be read; the rest of the run goes on.
     UnitFailed { unit: UnitId, reason: &'a str },
     /// A transaction is done again.
@@ -60,6 +62,7 @@ impl Event<'_> {
             Event::Folded { .. } => "folded",
             Event::UnitDone { .. } => "unit-done",
             Event::RunComplete => "run-complete",
+            Event::PageEmpty { .. } => "page-empty",
             Event::UnitFailed { .. } => "unit-failed",
             Event::Retried { .. } => "retried",
             Event::ConnectionLost { .. } => "connection-lost",

@@ -6,6 +6,7 @@ use crate::model::counts::{Counts, Outcomes};
 use crate::monitor::{Event, Monitor};
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -66,8 +67,10 @@ pub struct Report {
     pub target: String,
     /// The DynamoDB table.
     pub table: String,
-    /// Items in the source, as it declares.
+    /// Items in the source: declared by an export, roughly known of a live table.
     pub items: u64,
+    /// Whether that is exact.
+    pub exact: bool,
     /// Items read, by every process that worked on the run.
     pub read: u64,
     /// Inflated bytes read.
@@ -92,8 +95,23 @@ pub struct Report {
     pub server: String,
 }
 
+/// What reading has taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceUsage {
+    /// Requests made again.
+    pub retries: u64,
+    /// Read request units consumed, as the table said.
+    pub read_units: f64,
+    /// Requests that a live table throttled, by its reason.
+    pub throttled: BTreeMap<String, u64>,
+    /// Answers without an item.
+    pub empty_pages: u64,
+    /// The unit with most of them, and how many.
+    pub emptiest: Option<(String, u64)>,
+}
+
 /// What this process did and took.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ProcessReport {
     /// Items that this process made durable.
     pub items: u64,
@@ -113,8 +131,8 @@ pub struct ProcessReport {
     pub batch_write: Percentiles,
     /// Transactions done again.
     pub retries: u64,
-    /// Requests to the source made again.
-    pub source_retries: u64,
+    /// What reading took.
+    pub source: SourceUsage,
     /// Connections lost.
     pub connections_lost: u64,
     /// Items written again because the server lost their commits.
@@ -210,7 +228,7 @@ impl Monitor for Meter {
 }
 
 impl Meter {
-    /// The figures so far; `wall` is the caller's clock. The source's retries are no events: the caller adds them.
+    /// The figures so far; `wall` is the caller's clock. What reading took is no event: the caller adds it.
     #[must_use]
     pub fn process(&self, wall: Duration) -> ProcessReport {
         let (user_seconds, system_seconds) = cpu_seconds();
@@ -226,7 +244,7 @@ impl Meter {
             page_encode: percentiles(&self.encode),
             batch_write: percentiles(&self.write),
             retries: self.retries.load(Ordering::Relaxed),
-            source_retries: 0,
+            source: SourceUsage::default(),
             connections_lost: self.connections_lost.load(Ordering::Relaxed),
             items_lost_by_server: self.items_lost.load(Ordering::Relaxed),
         }

@@ -94,7 +94,7 @@ async fn one(source: &Source, kind: &Kind, place: Place, work: &Path, target: &T
     if kind.in_the_export {
         // what was exported damaged is another export once it is sound: that is said, not guessed
         assert_eq!(repaired.code, 6, "{what}, repaired: {}", repaired.said);
-        repaired.says(&["another export", "--restart"]);
+        repaired.says(&["another source", "--restart"]);
         repaired = Backfill::new(work, &folder, target, &[&ARGS[..], &["--restart"]].concat()).run();
     }
     assert_eq!(repaired.code, 0, "{what}, repaired: {}", repaired.said);

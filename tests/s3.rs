@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use transvase::driver::objects::{Objects, S3Bucket, S3Options};
 use transvase::error::{ErrorKind, Result};
-use transvase::model::page::Unit;
-use transvase::source::Source;
+use transvase::model::page::{Unit, Wanted};
 use transvase::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
+use transvase::source::{Read, Source};
 
 const BUCKET: &str = "exports";
 
@@ -88,9 +89,10 @@ fn read(export: &DynamoDbExport) -> Result<Vec<Vec<u8>>> {
 }
 
 fn read_unit(export: &DynamoDbExport, unit: &Unit) -> Result<Vec<u8>> {
-    let mut reader = Source::open(export, unit.id, std::slice::from_ref(&(0..unit.items)))?;
+    let wanted = Wanted { items: std::iter::once(0..unit.items.unwrap()).collect(), after: None };
+    let mut reader = Source::open(export, unit.id, &wanted)?;
     let mut bytes = Vec::new();
-    while let Some(page) = reader.next()? {
+    while let Read::Page(page) = reader.next(&CancellationToken::new())? {
         bytes.extend_from_slice(&page.bytes);
     }
     Ok(bytes)
@@ -105,7 +107,7 @@ fn an_export_in_s3_reads_as_in_its_folder() {
     let world = World::new();
     let export = world.open(world.options(world.server.address)).unwrap();
     assert!(read(&export).unwrap() == world.local());
-    assert_eq!(export.retries(), 0);
+    assert_eq!(export.usage().retries, 0);
     assert_eq!(spilled(world.spill.path()), 0);
 }
 
@@ -129,7 +131,7 @@ fn cut_stalled_and_refused_requests_change_nothing() {
             assert!(round < 30, "{name}: {injected:?}");
             let export = world.open(world.options(proxy.address)).unwrap();
             assert!(read(&export).unwrap() == local, "{name}");
-            retries += export.retries();
+            retries += export.usage().retries;
             let all = met(faults.cut, &injected.cuts)
                 && met(faults.stall, &injected.stalls)
                 && met(faults.refuse, &injected.refusals);
@@ -184,7 +186,7 @@ fn an_object_replaced_underway_is_read_anew_and_never_mixed() {
         read_unit(&export, unit).unwrap()
     });
     assert!(bytes == local[3]);
-    assert_eq!(export.retries(), 2, "the cut range, then the whole object");
+    assert_eq!(export.usage().retries, 2, "the cut range, then the whole object");
 }
 
 #[test]
@@ -199,7 +201,7 @@ fn a_damaged_object_is_downloaded_again_once_and_then_corrupt() {
     let error = read(&export).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("is damaged: its MD5 is"), "{error}");
-    assert_eq!(export.retries(), 1);
+    assert_eq!(export.usage().retries, 1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::run::Checkpoint;
 use super::tracker::Tracker;
 use super::units::Claim;
 use crate::error::{Error, Result};
-use crate::model::page::UnitId;
+use crate::model::page::{UnitId, Wanted};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -17,8 +17,12 @@ use std::sync::{Mutex, PoisonError};
 pub struct Lost {
     /// The unit.
     pub unit: UnitId,
-    /// The items.
-    pub ranges: Vec<Range<u64>>,
+    /// How many items were lost; perhaps none, when only the unit's last fold was.
+    pub items: u64,
+    /// What to read.
+    pub wanted: Wanted,
+    /// Which reading of the unit that is.
+    pub reading: u32,
 }
 
 impl Checkpoint {
@@ -38,12 +42,15 @@ impl Checkpoint {
                 self.put_back(owner, claim, found.epoch).await?;
             }
             let durable = found.durable();
-            let lost: Vec<_> = ranges.iter().flat_map(|range| durable.gaps(range)).collect();
+            let lost: Vec<Range<u64>> = ranges.iter().flat_map(|range| durable.gaps(range)).collect();
             if lost.is_empty() && found.done == done {
                 continue;
             }
-            tracker.lock().unwrap_or_else(PoisonError::into_inner).forget(claim.unit, &lost);
-            losses.push(Lost { unit: claim.unit, ranges: lost });
+            let mut tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+            let wanted = tracker.forget(claim.unit, &lost, found.reached.as_deref());
+            let reading = tracker.reading(claim.unit).unwrap_or_default();
+            let items = lost.iter().map(|range| range.end - range.start).sum();
+            losses.push(Lost { unit: claim.unit, items, wanted, reading });
         }
         Ok(losses)
     }

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::model::batch::{Commit, Fence};
 use crate::model::counts::{Canary, Counts};
 use crate::model::page::UnitId;
+use crate::model::rows::CellRef;
 use std::collections::BTreeMap;
 
 /// What is durable of one unit.
@@ -22,6 +23,8 @@ pub struct UnitLedger {
     pub epoch: u64,
     /// Spans above the watermark, by their first item: the item after the last.
     pub spans: BTreeMap<u64, u64>,
+    /// Of a live unit: where its last durable page ended, in the source's words.
+    pub reached: Option<String>,
 }
 
 /// Reads the fence under a share lock: until this transaction ends, nobody can take the unit away.
@@ -38,19 +41,45 @@ pub async fn read_fence(session: &mut Session, run: &str, fence: Fence) -> Fault
     rows.first().map(|row| number(&row[0])).transpose()
 }
 
-/// Records a span as durable, in the transaction of its rows. A `Duplicate` fault says that an earlier attempt of the
-/// same span has committed after all.
+/// Where the unit's ledger ends: the item after the last durable one. Says nothing of gaps; a live unit has none, since
+/// each of its transactions asks this first.
 ///
 /// # Errors
 /// The server's fault.
-pub async fn record(session: &mut Session, run: &str, commit: Commit, counts: &Counts) -> FaultResult<()> {
+pub async fn end(session: &mut Session, run: &str, unit: UnitId) -> FaultResult<u64> {
+    const SPANS: &str =
+        "SELECT span_to FROM _transvase_ledger WHERE run = ? AND unit = ? ORDER BY span_from DESC LIMIT 1";
+    const UNIT: &str = "SELECT watermark FROM _transvase_units WHERE run = ? AND unit = ?";
+    // Spans first: a fold in between moves them into the unit's row.
+    for sql in [SPANS, UNIT] {
+        if let Some(row) = session.fetch(sql, &[text(run), int(unit)]).await?.first() {
+            return number(&row[0]);
+        }
+    }
+    Err(broken("a unit"))
+}
+
+/// Records a span as durable, in the transaction of its rows; `reached` is the page's. A `Duplicate` fault says that
+/// an earlier attempt of the same span has committed after all.
+///
+/// # Errors
+/// The server's fault.
+pub async fn record(
+    session: &mut Session,
+    run: &str,
+    commit: Commit,
+    reached: Option<&str>,
+    counts: &Counts,
+) -> FaultResult<()> {
     let now = schema::now_us(session.dialect());
     let sql = Statement::new(format!(
-        "INSERT INTO _transvase_ledger (run, unit, span_from, span_to, counts, at_us) VALUES (?, ?, ?, ?, ?, {now})"
+        "INSERT INTO _transvase_ledger (run, unit, span_from, span_to, reached, counts, at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, {now})"
     ));
     let counts = serde_json::to_string(counts).map_err(|_| broken("a count"))?;
     let span = commit.span;
-    let cells = [text(run), int(span.unit), big(span.from), big(span.to), text(&counts)];
+    let reached = reached.map_or(CellRef::Null, text);
+    let cells = [text(run), int(span.unit), big(span.from), big(span.to), reached, text(&counts)];
     session.execute(&sql, cells.into_iter()).await.map(drop)
 }
 
@@ -74,10 +103,13 @@ impl Checkpoint {
     pub async fn ledger(&self, only: Option<UnitId>) -> Result<BTreeMap<UnitId, UnitLedger>> {
         let filter = only.map(|unit| format!(" AND u.unit = {unit}")).unwrap_or_default();
         let units = format!(
-            "SELECT u.unit, u.watermark, u.state, f.epoch FROM _transvase_units u \
+            "SELECT u.unit, u.watermark, u.state, f.epoch, u.reached FROM _transvase_units u \
              JOIN _transvase_fences f ON f.run = u.run AND f.unit = u.unit WHERE u.run = ?{filter}"
         );
-        let spans = format!("SELECT u.unit, u.span_from, u.span_to FROM _transvase_ledger u WHERE u.run = ?{filter}");
+        let spans = format!(
+            "SELECT u.unit, u.span_from, u.span_to, u.reached FROM _transvase_ledger u WHERE u.run = ?{filter} \
+             ORDER BY u.unit, u.span_from"
+        );
         let context = (self.run.as_str(), units.as_str(), spans.as_str());
         self.retrying("reading the ledger", &context, |session, (run, units, spans)| {
             Box::pin(async move {
@@ -90,8 +122,8 @@ impl Checkpoint {
         .await
     }
 
-    /// Folds the unit's contiguous spans up to `up_to` into its row; with `finish` the unit is done if that is all of
-    /// it. Returns the new watermark, or none when the claim is no longer ours.
+    /// Folds the unit's contiguous spans up to `up_to` into its row; with `finish` that is all of the unit, which is done
+    /// if the spans reach so far. Returns the new watermark, or none when the claim is no longer ours.
     ///
     /// # Errors
     /// Of the database.
@@ -139,7 +171,8 @@ fn assemble(units: &[Vec<Fetched>], spans: &[Vec<Fetched>]) -> FaultResult<BTree
         let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
         let done = row[2].text().as_deref() == Some("done");
         let (watermark, epoch) = (number(&row[1])?, number(&row[3])?);
-        ledger.insert(unit, UnitLedger { watermark, done, epoch, spans: BTreeMap::new() });
+        let reached = row[4].text();
+        ledger.insert(unit, UnitLedger { watermark, done, epoch, spans: BTreeMap::new(), reached });
     }
     for row in spans {
         let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
@@ -148,6 +181,7 @@ fn assemble(units: &[Vec<Fetched>], spans: &[Vec<Fetched>]) -> FaultResult<BTree
             && to > entry.watermark
         {
             entry.spans.insert(from, to);
+            entry.reached = row[3].text();
         }
     }
     Ok(ledger)
@@ -155,13 +189,13 @@ fn assemble(units: &[Vec<Fetched>], spans: &[Vec<Fetched>]) -> FaultResult<BTree
 
 async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, finish: bool) -> FaultResult<u64> {
     let sql = format!(
-        "SELECT watermark, counts, items, state FROM _transvase_units WHERE run = ? AND unit = ?{}",
+        "SELECT watermark, counts, state, reached FROM _transvase_units WHERE run = ? AND unit = ?{}",
         schema::for_update(session.dialect())
     );
     let rows = session.fetch(&sql, &[text(run), int(unit)]).await?;
     let row = rows.first().ok_or_else(|| broken("a unit"))?;
-    let (start, mut total, items) = (number(&row[0])?, counts(&row[1])?, number(&row[2])?);
-    let sql = "SELECT span_from, span_to, counts, at_us FROM _transvase_ledger \
+    let (start, mut total, mut reached) = (number(&row[0])?, counts(&row[1])?, row[3].text());
+    let sql = "SELECT span_from, span_to, counts, at_us, reached FROM _transvase_ledger \
                WHERE run = ? AND unit = ? AND span_from >= ? ORDER BY span_from";
     let mut watermark = start;
     for row in session.fetch(sql, &[text(run), int(unit), big(start)]).await? {
@@ -171,19 +205,22 @@ async fn fold_once(session: &mut Session, run: &str, unit: UnitId, up_to: u64, f
         }
         total.add(&dated_counts(&row[2], &row[3])?);
         watermark = to;
+        reached = row[4].text();
     }
     let delete = Statement::new(
         "DELETE FROM _transvase_ledger WHERE run = ? AND unit = ? AND span_from >= ? AND span_from < ?".to_owned(),
     );
     session.execute(&delete, [text(run), int(unit), big(start), big(watermark)].into_iter()).await?;
     // A fold that was decided on before the unit was finished may come after it: it must not open the unit again.
-    let was_done = row[3].text().as_deref() == Some("done");
-    let state = if was_done || (finish && watermark == items) { "done" } else { "open" };
+    let was_done = row[2].text().as_deref() == Some("done");
+    let state = if was_done || (finish && watermark == up_to) { "done" } else { "open" };
     let update = Statement::new(
-        "UPDATE _transvase_units SET watermark = ?, counts = ?, state = ? WHERE run = ? AND unit = ?".to_owned(),
+        "UPDATE _transvase_units SET watermark = ?, reached = ?, counts = ?, state = ? WHERE run = ? AND unit = ?"
+            .to_owned(),
     );
     let json = serde_json::to_string(&total).map_err(|_| broken("a count"))?;
-    let cells = [big(watermark), text(&json), text(state), text(run), int(unit)];
+    let reached = reached.as_deref().map_or(CellRef::Null, text);
+    let cells = [big(watermark), reached, text(&json), text(state), text(run), int(unit)];
     session.execute(&update, cells.into_iter()).await?;
     Ok(watermark)
 }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub seed: u64,
     /// Bytes of lines in a page.
     pub page_bytes: usize,
+    /// What the source derived.
+    pub derived: Option<String>,
     /// Items in the source.
     pub items: u64,
 }
@@ -271,7 +273,7 @@ async fn create_once(session: &mut Session, new: &NewRun<'_>) -> FaultResult<()>
         ));
         let cells = chunk.iter().flat_map(|(index, unit)| {
             let place = places.get(*index).copied().unwrap_or(unit.id);
-            [text(run), int(unit.id), int(place), text(&unit.name), big(unit.items), text(zero)]
+            [text(run), int(unit.id), int(place), text(&unit.name), unit.items.map_or(CellRef::Null, big), text(zero)]
         });
         session.execute(&sql, cells).await?;
         // Epochs begin anywhere: a claim of an earlier run of this name must not look like one that was only lost.

@@ -41,8 +41,8 @@ fn tables(dialect: Dialect) -> Vec<String> {
         )),
         table(&format!(
             "_transvase_units (run {name} NOT NULL, unit {int} NOT NULL, place {int} NOT NULL, name {long} NOT NULL, \
-             items {int} NOT NULL, state {name} NOT NULL, owner {name}, watermark {int} NOT NULL, \
-             counts {long} NOT NULL, PRIMARY KEY (run, unit){index})"
+             items {int}, state {name} NOT NULL, owner {name}, watermark {int} NOT NULL, \
+             reached {long}, counts {long} NOT NULL, PRIMARY KEY (run, unit){index})"
         )),
         table(&format!(
             "_transvase_fences (run {name} NOT NULL, unit {int} NOT NULL, epoch {int} NOT NULL, PRIMARY KEY (run, unit))"
@@ -52,7 +52,8 @@ fn tables(dialect: Dialect) -> Vec<String> {
         )),
         table(&format!(
             "_transvase_ledger (run {name} NOT NULL, unit {int} NOT NULL, span_from {int} NOT NULL, \
-             span_to {int} NOT NULL, at_us {int} NOT NULL, counts {long} NOT NULL, PRIMARY KEY (run, unit, span_from))"
+             span_to {int} NOT NULL, at_us {int} NOT NULL, reached {long}, counts {long} NOT NULL, \
+             PRIMARY KEY (run, unit, span_from))"
         )),
         table(&format!(
             "_transvase_rejects (run {name} NOT NULL, unit {int} NOT NULL, position {int} NOT NULL, part {int} NOT NULL, \

@@ -6,7 +6,7 @@
 use super::ledger::UnitLedger;
 use super::units::Claim;
 use crate::model::batch::Fence;
-use crate::model::page::{Span, UnitId};
+use crate::model::page::{Span, UnitId, Wanted};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -91,7 +91,12 @@ pub enum Next {
 #[derive(Debug)]
 struct Owned {
     claim: Claim,
-    items: u64,
+    /// How many items the unit has: declared, or found by reading to its end.
+    items: Option<u64>,
+    /// Its items cannot be read twice alike: after a loss it is read anew from where the ledger ends.
+    live: bool,
+    /// How often it was read anew: pages of an earlier reading are void.
+    reading: u32,
     acknowledged: Ranges,
     unfolded: u32,
     verified: bool,
@@ -105,13 +110,26 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Takes on a claimed unit of `items` items; returns what of it must still be read, perhaps nothing.
-    pub fn take_on(&mut self, claim: Claim, items: u64, ledger: &UnitLedger) -> Vec<Range<u64>> {
-        let acknowledged = ledger.durable();
-        let wanted = acknowledged.gaps(0..items);
-        let unit = Owned { claim, items, acknowledged, unfolded: 0, verified: false, done: false };
+    /// Takes on a claimed unit of `items` items (none: a live unit); returns what of it must still be read.
+    pub fn take_on(&mut self, claim: Claim, items: Option<u64>, ledger: &UnitLedger) -> Wanted {
+        let (acknowledged, live) = (ledger.durable(), items.is_none());
+        let wanted = Wanted { items: acknowledged.gaps(0..items.unwrap_or(u64::MAX)), after: ledger.reached.clone() };
+        let (unfolded, verified, done) = (0, false, false);
+        let unit = Owned { claim, items, live, reading: 0, acknowledged, unfolded, verified, done };
         self.units.insert(claim.unit, unit);
         wanted
+    }
+
+    /// Which reading of the unit is the current one; none when the unit is not ours.
+    #[must_use]
+    pub fn reading(&self, unit: UnitId) -> Option<u32> {
+        self.units.get(&unit).map(|unit| unit.reading)
+    }
+
+    /// The item up to which a unit is acknowledged without a gap.
+    #[must_use]
+    pub fn contiguous(&self, unit: UnitId) -> u64 {
+        self.units.get(&unit).map_or(0, |unit| unit.acknowledged.contiguous())
     }
 
     /// The claim of a unit.
@@ -140,9 +158,13 @@ impl Tracker {
         unit.next()
     }
 
-    /// The unit was read to its end, and its end was right.
-    pub fn verified(&mut self, unit: UnitId) -> Next {
+    /// A reading of the unit has come to its end, after item `end`, and the end was right.
+    pub fn verified(&mut self, unit: UnitId, reading: u32, end: u64) -> Next {
         let Some(unit) = self.units.get_mut(&unit) else { return Next::Nothing };
+        if unit.reading != reading {
+            return Next::Nothing;
+        }
+        unit.items.get_or_insert(end);
         unit.verified = true;
         unit.next()
     }
@@ -171,9 +193,10 @@ impl Tracker {
         self.units.values().map(|unit| (unit.claim, unit.acknowledged.clone(), unit.done)).collect()
     }
 
-    /// The database does not hold `lost`, though it had said so: those items are open again.
-    pub fn forget(&mut self, unit: UnitId, lost: &[Range<u64>]) {
-        let Some(unit) = self.units.get_mut(&unit) else { return };
+    /// The database does not hold `lost`, though it had said so: those items are open again. Returns what to read:
+    /// of a live unit, all that comes after what is left, which `reached` tells.
+    pub fn forget(&mut self, unit: UnitId, lost: &[Range<u64>], reached: Option<&str>) -> Wanted {
+        let Some(unit) = self.units.get_mut(&unit) else { return Wanted::default() };
         let mut kept = Ranges::default();
         let all: Vec<_> = unit.acknowledged.iter().collect();
         let mut holes = Ranges::default();
@@ -183,6 +206,14 @@ impl Tracker {
         }
         unit.acknowledged = kept;
         unit.done = false;
+        if !unit.live {
+            return Wanted { items: lost.to_vec(), after: None };
+        }
+        let end = unit.acknowledged.contiguous();
+        unit.acknowledged = Ranges::default();
+        unit.acknowledged.add(0..end);
+        (unit.reading, unit.verified, unit.items) = (unit.reading + 1, false, None);
+        Wanted { items: std::iter::once(end..u64::MAX).collect(), after: reached.map(str::to_owned) }
     }
 }
 
@@ -192,7 +223,7 @@ impl Owned {
         let contiguous = self.acknowledged.contiguous();
         if self.done {
             Next::Nothing
-        } else if self.verified && contiguous == self.items {
+        } else if self.verified && self.items == Some(contiguous) {
             Next::Finish(fence, contiguous)
         } else if self.unfolded >= SPANS_PER_FOLD {
             self.unfolded = 0;
@@ -228,14 +259,14 @@ mod tests {
         let mut tracker = Tracker::default();
         let claim = Claim { unit: 3, epoch: 7, before: 1 };
         let ledger = UnitLedger { watermark: 2, spans: [(4, 6)].into(), ..UnitLedger::default() };
-        assert_eq!(tracker.take_on(claim, 10, &ledger), [2..4, 6..10]);
+        assert_eq!(tracker.take_on(claim, Some(10), &ledger).items, [2..4, 6..10]);
         let fence = Fence { unit: 3, epoch: 7 };
         assert_eq!(tracker.acknowledge(Span { unit: 3, from: 2, to: 4 }), Next::Nothing);
-        assert_eq!(tracker.verified(3), Next::Nothing);
+        assert_eq!(tracker.verified(3, 0, 10), Next::Nothing);
         assert_eq!(tracker.acknowledge(Span { unit: 3, from: 6, to: 10 }), Next::Finish(fence, 10));
         tracker.finished(3);
         assert_eq!(tracker.open(), 0);
-        tracker.forget(3, &[5..8, 9..20]);
+        assert_eq!(tracker.forget(3, &[5..8, 9..20], None).items, [5..8, 9..20]);
         assert_eq!(tracker.open(), 1);
         assert_eq!(tracker.believed()[0].1, ranges(&[0..5, 8..9]));
         assert_eq!(tracker.acknowledge(Span { unit: 3, from: 5, to: 8 }), Next::Nothing);
@@ -243,9 +274,26 @@ mod tests {
     }
 
     #[test]
+    fn a_live_unit_ends_where_its_reading_ends_and_is_read_anew_after_a_loss() {
+        let mut tracker = Tracker::default();
+        let claim = Claim { unit: 3, epoch: 7, before: 1 };
+        let ledger = UnitLedger { watermark: 20, reached: Some("there".into()), ..UnitLedger::default() };
+        let wanted = tracker.take_on(claim, None, &ledger);
+        assert_eq!(wanted, Wanted { items: vec![20..u64::MAX], after: Some("there".into()) });
+        tracker.acknowledge(Span { unit: 3, from: 20, to: 30 });
+        assert_eq!(tracker.verified(3, 0, 40), Next::Nothing);
+        let wanted = tracker.forget(3, std::slice::from_ref(&(25..30)), Some("here"));
+        assert_eq!(wanted, Wanted { items: vec![25..u64::MAX], after: Some("here".into()) });
+        assert_eq!((tracker.reading(3), tracker.contiguous(3)), (Some(1), 25));
+        assert_eq!(tracker.verified(3, 0, 25), Next::Nothing, "the end of a void reading is no end");
+        let fence = Fence { unit: 3, epoch: 7 };
+        assert_eq!(tracker.verified(3, 1, 25), Next::Finish(fence, 25));
+    }
+
+    #[test]
     fn the_ledger_is_folded_now_and_then() {
         let mut tracker = Tracker::default();
-        tracker.take_on(Claim { unit: 0, epoch: 1, before: 0 }, 1000, &UnitLedger::default());
+        tracker.take_on(Claim { unit: 0, epoch: 1, before: 0 }, Some(1000), &UnitLedger::default());
         let folds = (0..256).filter(|at| {
             matches!(tracker.acknowledge(Span { unit: 0, from: *at, to: at + 1 }), Next::Fold(_, to) if to == at + 1)
         });

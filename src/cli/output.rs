@@ -48,7 +48,7 @@ pub fn table(report: &Report) -> String {
         o.rejected,
         if report.adds_up() { "" } else { "   (DOES NOT ADD UP)" }
     ));
-    if report.read < report.items {
+    if report.exact && report.read < report.items {
         line(format!("  still to do: {} items", report.items - report.read));
     }
     process_lines(report, &mut line);
@@ -92,7 +92,7 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
     line(format!(
         "  done again: {} transactions, {} requests to the source; connections lost {}, items written again after a \
          server crash {}; seed {}",
-        p.retries, p.source_retries, p.connections_lost, p.items_lost_by_server, report.seed
+        p.retries, p.source.retries, p.connections_lost, p.items_lost_by_server, report.seed
     ));
 }
 

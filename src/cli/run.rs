@@ -44,9 +44,10 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let target = config::target(&args.target, typed)?;
     let options = config::options(args)?;
     let writers = options.pipeline.writers;
-    let source: Arc<dyn Source> = Arc::new(open(args).await?);
+    let source: Box<dyn Source> = Box::new(open(args).await?);
     let mapping = config::mapping(&args.mapping, &source.description().table)?;
-    let run = backfill::Backfill::prepare(Arc::clone(&source), mapping, target, options).await?;
+    let run = backfill::Backfill::prepare(source, mapping, target, options).await?;
+    let source = run.source();
     let (before, items) = run.progress();
     let progress = Arc::new(Progress::new(items, before, writers));
     match run.state() {
@@ -64,7 +65,7 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
     progress.finish();
     let (mut report, error) = ended?;
-    report.process = ProcessReport { source_retries: source.retries(), ..meter.process(started.elapsed()) };
+    report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
     output::print(&output::table(&report));
     if let Some(path) = &args.report {
         output::write_json(&report, path)?;

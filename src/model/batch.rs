@@ -101,4 +101,6 @@ pub struct Commit {
     pub fence: Fence,
     /// The span that becomes durable.
     pub span: Span,
+    /// The ledger must end where the span begins: pages of a live unit leave no gap that could not be read again.
+    pub in_order: bool,
 }

@@ -1,5 +1,7 @@
 //! A unit of work and its pages: bounded runs of the unit's lines, with the span that says which.
 
+use std::ops::Range;
+
 /// One unit of work, by its position in the run's list of units.
 pub type UnitId = u32;
 
@@ -10,8 +12,17 @@ pub struct Unit {
     pub id: UnitId,
     /// What an operator finds it by: the data file's key, say.
     pub name: String,
-    /// How many items it holds, as the source declares.
-    pub items: u64,
+    /// How many items it holds, where the source knows: an export declares it, a scan finds out at the end.
+    pub items: Option<u64>,
+}
+
+/// What of a unit is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The items: ascending, disjoint, not empty. None at all when only the unit's end is still to be checked.
+    pub items: Vec<Range<u64>>,
+    /// What the last durable page before the first of them had [`reached`](Page::reached).
+    pub after: Option<String>,
 }
 
 /// Items `from..to` of a unit, counted from zero: half open, so that spans join without gaps.
@@ -40,9 +51,19 @@ pub struct Page {
     pub span: Span,
     /// The lines.
     pub bytes: Vec<u8>,
+    /// Where the source goes on after this page, in its own words. None where an item's number is enough, because the
+    /// same number is the same item at every reading. A unit whose pages have it is *live*: it cannot be read twice alike,
+    /// so its pages become durable in order, and it is resumed where the last of them ended.
+    pub reached: Option<String>,
 }
 
 impl Page {
+    /// Whether this is a page of a live unit.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.reached.is_some()
+    }
+
     /// The lines with their positions in the unit, without the newline.
     pub fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut rest = self.bytes.as_slice();

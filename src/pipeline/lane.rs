@@ -27,14 +27,14 @@ pub async fn run(flow: Arc<Flow>) {
 }
 
 async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
-    let Queued { page, mut permit } = queued;
+    let Queued { page, reading, mut permit } = queued;
     let span = page.span;
     let started = Instant::now();
     let batch = flow.transform.run(page, &flow.work.unit_name(span.unit)).await?;
     permit.settle(batch.memory());
     flow.monitor.event(&Event::PageEncoded { span, took: started.elapsed() });
     let started = Instant::now();
-    let Some(counts) = write(flow, &batch).await? else { return Ok(()) };
+    let Some(counts) = write(flow, &batch, reading).await? else { return Ok(()) };
     if !counts.add_up() {
         return Err(Error::internal(format!(
             "unit {} items {} to {}: the counts do not add up",
@@ -47,16 +47,19 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
     flow.work.committed(span, &counts, flow.options.max_rejects).await
 }
 
-/// Writes the batch; none when its unit is no longer ours because it failed.
-async fn write(flow: &Flow, batch: &Batch) -> Result<Option<Counts>> {
+/// Writes the batch; none when it is void: its unit failed, or is being read anew.
+async fn write(flow: &Flow, batch: &Batch, reading: u32) -> Result<Option<Counts>> {
+    let (span, in_order) = (batch.page.span, batch.page.is_live());
     for _ in 0..RESTORES_MAX {
-        let span = batch.page.span;
-        let Some(fence) = flow.work.fence(span.unit) else { return Ok(None) };
-        match flow.sink.write(batch, Commit { fence, span }).await {
+        if in_order && !flow.work.turn(span, reading).await {
+            return Ok(None);
+        }
+        let Some(fence) = flow.work.fence(span.unit, reading) else { return Ok(None) };
+        match flow.sink.write(batch, Commit { fence, span, in_order }).await {
             Ok(counts) => return Ok(Some(counts)),
             Err(WriteError::Failed(error)) => return Err(error),
             // Either another process owns the unit, or the server forgot our claim: the audit tells, or puts it back.
-            Err(WriteError::Fenced { .. }) => flow.work.audit().await?,
+            Err(WriteError::Fenced { .. } | WriteError::OutOfTurn) => flow.work.audit().await?,
         }
     }
     Err(Error::refused("the claim of a unit is lost again and again; is the database being restored?"))

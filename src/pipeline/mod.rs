@@ -165,7 +165,7 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
         }
     }
     beat.abort();
-    flow.work.end(&flow.stop).await
+    flow.work.end().await
 }
 
 /// Extends the lease three times as often as it needs, until the run ends.

@@ -78,6 +78,8 @@ impl Drop for Permit {
 pub struct Queued {
     /// The page.
     pub page: Page,
+    /// Which reading of its unit it belongs to.
+    pub reading: u32,
     /// Its share.
     pub permit: Permit,
 }
@@ -126,7 +128,8 @@ impl WorkQueue {
         self.len() == 0
     }
 
-    /// A page drawn at random from those that wait; waits for one. None when the queue is closed and empty.
+    /// A page drawn at random from those that wait; of a live unit, its first that waits, so that no lane carries a page
+    /// whose predecessor nobody carries. Waits for one. None when the queue is closed and empty.
     pub async fn pop(&self) -> Option<Queued> {
         loop {
             // Armed before looking, so that a push between the look and the wait is not missed.
@@ -136,6 +139,7 @@ impl WorkQueue {
                 if !state.pages.is_empty() {
                     let count = state.pages.len();
                     let drawn = state.rng.random_range(0..count);
+                    let drawn = first_of_unit(&state.pages, drawn);
                     if count > 1 {
                         self.arrived.notify_one();
                     }
@@ -154,14 +158,23 @@ impl WorkQueue {
     }
 }
 
+fn first_of_unit(pages: &[Queued], drawn: usize) -> usize {
+    let page = &pages[drawn].page;
+    if !page.is_live() {
+        return drawn;
+    }
+    let same = pages.iter().enumerate().filter(|(_, queued)| queued.page.span.unit == page.span.unit);
+    same.min_by_key(|(_, queued)| (queued.reading, queued.page.span.from)).map_or(drawn, |(first, _)| first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::page::Span;
 
     fn page(unit: u32, budget: &Arc<Budget>) -> Queued {
-        let page = Page { span: Span { unit, from: 0, to: 1 }, bytes: vec![b'\n'] };
-        Queued { page, permit: budget.take(10, &|| false).unwrap() }
+        let page = Page { span: Span { unit, from: 0, to: 1 }, bytes: vec![b'\n'], reached: None };
+        Queued { page, reading: 0, permit: budget.take(10, &|| false).unwrap() }
     }
 
     #[tokio::test]
@@ -182,6 +195,28 @@ mod tests {
         assert_ne!(orders[0], orders[2]);
         assert_ne!(orders[0], (0..50).collect::<Vec<_>>());
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn pages_of_a_live_unit_leave_in_order_and_those_of_others_between_them() {
+        let budget = Budget::new(10_000);
+        let queue = WorkQueue::new(5);
+        for place in (0..60).rev() {
+            let mut queued = page(place % 3, &budget);
+            queued.page.span = Span { unit: place % 3, from: u64::from(place), to: u64::from(place) + 1 };
+            queued.page.reached = Some("somewhere".into());
+            queue.push(queued);
+        }
+        queue.close();
+        let mut order = Vec::new();
+        while let Some(queued) = queue.pop().await {
+            order.push((queued.page.span.unit, queued.page.span.from));
+        }
+        for unit in 0..3 {
+            let own: Vec<u64> = order.iter().filter(|page| page.0 == unit).map(|page| page.1).collect();
+            assert!(own.is_sorted() && own.len() == 20, "{own:?}");
+        }
+        assert!(order.windows(2).filter(|pair| pair[0].0 != pair[1].0).count() > 20);
     }
 
     #[test]

@@ -12,11 +12,10 @@ use crate::driver::pool::Pool;
 use crate::error::{Error, Result};
 use crate::model::batch::Fence;
 use crate::model::counts::Counts;
-use crate::model::page::{Span, Unit, UnitId};
+use crate::model::page::{Span, Unit, UnitId, Wanted};
 use crate::model::reject::REFUSED_BY_SERVER;
 use crate::monitor::{Event, Monitor};
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,8 +33,10 @@ pub(super) const RESTORES_MAX: u32 = 5;
 pub struct Assignment {
     /// The unit.
     pub unit: UnitId,
-    /// The items wanted; perhaps none, when only the unit's end is still to be checked.
-    pub wanted: Vec<Range<u64>>,
+    /// Which reading of it this is: a live unit is read anew after a loss, and pages of earlier readings are void.
+    pub reading: u32,
+    /// What of it.
+    pub wanted: Wanted,
 }
 
 /// The work of one run in this process.
@@ -49,6 +50,12 @@ pub struct Work {
     /// Items that the server lost: they go before new units.
     again: Mutex<VecDeque<Assignment>>,
     changed: Notify,
+    /// A page of a live unit became durable, or void.
+    advanced: Notify,
+    /// The operator's request to stop.
+    stop: CancellationToken,
+    /// Nobody waits for pages any more: a stop was requested, or the run failed.
+    halt: CancellationToken,
     audits: tokio::sync::Mutex<()>,
     audited_losses: AtomicU64,
     failed: AtomicBool,
@@ -69,6 +76,7 @@ impl Work {
         units: Vec<Unit>,
         so_far: &Counts,
         monitor: Arc<dyn Monitor>,
+        stop: &CancellationToken,
     ) -> Self {
         Work {
             checkpoint,
@@ -79,6 +87,9 @@ impl Work {
             tracker: Mutex::default(),
             again: Mutex::default(),
             changed: Notify::new(),
+            advanced: Notify::new(),
+            stop: stop.clone(),
+            halt: stop.child_token(),
             audits: tokio::sync::Mutex::default(),
             audited_losses: AtomicU64::new(0),
             failed: AtomicBool::new(false),
@@ -95,6 +106,12 @@ impl Work {
         Arc::clone(&self.monitor)
     }
 
+    /// Cancelled when nobody waits for pages any more: a stop was requested, or the run failed.
+    #[must_use]
+    pub fn halt(&self) -> &CancellationToken {
+        &self.halt
+    }
+
     /// What an operator finds the unit by.
     #[must_use]
     pub fn unit_name(&self, unit: UnitId) -> String {
@@ -103,10 +120,10 @@ impl Work {
 
     /// The next unit to read. Waits while units may still come back: from a crashed server, or from a process that
     /// died. None when all is durable, a stop was requested, or the run failed.
-    pub async fn next(&self, stop: &CancellationToken) -> Option<Assignment> {
+    pub async fn next(&self) -> Option<Assignment> {
         loop {
             let changed = self.changed.notified();
-            if stop.is_cancelled() || self.has_failed() {
+            if self.halt.is_cancelled() {
                 return None;
             }
             match self.look().await {
@@ -120,7 +137,7 @@ impl Work {
             }
             tokio::select! {
                 () = changed => {}
-                () = stop.cancelled() => {}
+                () = self.halt.cancelled() => {}
                 () = tokio::time::sleep(POLL) => {}
             }
         }
@@ -172,10 +189,10 @@ impl Work {
             return Ok(Look::Later);
         }
         let ledger = self.checkpoint.ledger(Some(claim.unit)).await?.remove(&claim.unit).unwrap_or_default();
-        let items = self.units.get(claim.unit as usize).map_or(0, |unit| unit.items);
+        let items = self.units.get(claim.unit as usize).map_or(Some(0), |unit| unit.items);
         let wanted = lock(&self.tracker).take_on(claim, items, &ledger);
         self.monitor.event(&Event::UnitClaimed { unit: claim.unit });
-        Ok(Look::Found(Assignment { unit: claim.unit, wanted }))
+        Ok(Look::Found(Assignment { unit: claim.unit, reading: 0, wanted }))
     }
 
     /// A unit that is ours without our knowing: the answer to its claim's commit was lost. Nobody else would read it.
@@ -186,10 +203,42 @@ impl Work {
         Ok(owned.into_iter().find(|claim| !is_known(claim)))
     }
 
-    /// The fence of a unit's transactions; none when the unit failed.
+    /// Whether a reading of a unit is the one whose pages count.
     #[must_use]
-    pub fn fence(&self, unit: UnitId) -> Option<Fence> {
-        lock(&self.tracker).claim(unit).map(|claim| Fence { unit, epoch: claim.epoch })
+    pub fn is_current(&self, unit: UnitId, reading: u32) -> bool {
+        lock(&self.tracker).reading(unit) == Some(reading)
+    }
+
+    /// Whether a unit's items cannot be read twice alike.
+    #[must_use]
+    pub fn is_live(&self, unit: UnitId) -> bool {
+        self.units.get(unit as usize).is_some_and(|unit| unit.items.is_none())
+    }
+
+    /// The fence of a unit's transactions; none when the unit failed, or is being read anew.
+    #[must_use]
+    pub fn fence(&self, unit: UnitId, reading: u32) -> Option<Fence> {
+        let tracker = lock(&self.tracker);
+        let claim = tracker.claim(unit).filter(|_| tracker.reading(unit) == Some(reading));
+        claim.map(|claim| Fence { unit, epoch: claim.epoch })
+    }
+
+    /// Waits until all before `span` is durable. False when that will not happen: the page is void, or the run ends.
+    pub async fn turn(&self, span: Span, reading: u32) -> bool {
+        loop {
+            let advanced = self.advanced.notified();
+            if !self.is_current(span.unit, reading) {
+                return false;
+            }
+            if lock(&self.tracker).contiguous(span.unit) == span.from {
+                return true;
+            }
+            tokio::select! {
+                () = advanced => {}
+                // What came before may have been dropped from the queue: nothing is lost, it is read again next time.
+                () = self.halt.cancelled() => return false,
+            }
+        }
     }
 
     /// Books a durable span; stops the run when there are too many rejects.
@@ -201,6 +250,7 @@ impl Work {
         let rejected_all = self.rejected.fetch_add(rejected, Ordering::SeqCst) + rejected;
         let read_all = self.read.fetch_add(counts.read, Ordering::SeqCst) + counts.read;
         let next = lock(&self.tracker).acknowledge(span);
+        self.advanced.notify_waiters();
         self.audit_after_losses().await?;
         self.advance(next).await?;
         if rejected > 0 && max_rejects.exceeded(rejected_all, read_all) {
@@ -232,9 +282,9 @@ impl Work {
         )))
     }
 
-    /// Books that a unit's end was reached and is as it should be.
-    pub async fn verified(&self, unit: UnitId) {
-        let next = lock(&self.tracker).verified(unit);
+    /// Books that a unit's end was reached, after item `end`, and is as it should be.
+    pub async fn verified(&self, unit: UnitId, reading: u32, end: u64) {
+        let next = lock(&self.tracker).verified(unit, reading, end);
         if let Err(error) = self.advance(next).await {
             self.fail(error);
         }
@@ -277,6 +327,7 @@ impl Work {
         self.monitor.event(&Event::UnitFailed { unit, reason: &reason });
         lock(&self.failed_units).insert(unit, reason);
         lock(&self.tracker).give_up(unit);
+        self.advanced.notify_waiters();
         self.changed.notify_waiters();
     }
 
@@ -284,6 +335,7 @@ impl Work {
     pub fn fail(&self, error: Error) {
         lock(&self.error).get_or_insert(error);
         self.failed.store(true, Ordering::SeqCst);
+        self.halt.cancel();
         self.changed.notify_waiters();
     }
 
@@ -313,11 +365,12 @@ impl Work {
         let _alone = self.audits.lock().await;
         let losses = self.pool.losses();
         for lost in self.checkpoint.audit(&self.tracker, &self.owner).await? {
-            let items = lost.ranges.iter().map(|range| range.end - range.start).sum();
-            self.monitor.event(&Event::CommitsLost { unit: lost.unit, items });
+            self.monitor.event(&Event::CommitsLost { unit: lost.unit, items: lost.items });
             // Without lost items only the unit's last fold was lost; reading its end again does it anew.
-            lock(&self.again).push_back(Assignment { unit: lost.unit, wanted: lost.ranges });
+            let assignment = Assignment { unit: lost.unit, reading: lost.reading, wanted: lost.wanted };
+            lock(&self.again).push_back(assignment);
         }
+        self.advanced.notify_waiters();
         self.audited_losses.store(losses, Ordering::SeqCst);
         self.changed.notify_waiters();
         Ok(())
@@ -327,7 +380,7 @@ impl Work {
     ///
     /// # Errors
     /// The run's first fatal error.
-    pub async fn end(&self, stop: &CancellationToken) -> Result<Ended> {
+    pub async fn end(&self) -> Result<Ended> {
         let error = lock(&self.error).take();
         if let Some(error) = error {
             // Best effort: a lost lease runs out by itself, and the first error is the one to tell.
@@ -342,7 +395,11 @@ impl Work {
         if self.checkpoint.open_units().await? == 0 {
             return Ok(Ended::Drained);
         }
-        if stop.is_cancelled() { Ok(Ended::Stopped) } else { Err(Error::internal("readers ended with units left")) }
+        if self.stop.is_cancelled() {
+            Ok(Ended::Stopped)
+        } else {
+            Err(Error::internal("readers ended with units left"))
+        }
     }
 }
 

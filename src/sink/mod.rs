@@ -39,6 +39,9 @@ pub enum WriteError {
         /// The epoch in the fence row; none when the row is gone.
         found: Option<u64>,
     },
+    /// The unit's ledger does not end where the batch's span begins: nothing was written. The server has forgotten an
+    /// earlier page, or another process has gone on.
+    OutOfTurn,
     /// Nothing was written, and trying again would not help.
     Failed(Error),
 }

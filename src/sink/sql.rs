@@ -131,6 +131,7 @@ impl SqlSink {
                             Abort::Fault(fault) => fault,
                             Abort::AlreadyCommitted(counts) => return Ok(counts),
                             Abort::Fenced { found } => return Err(WriteError::Fenced { found }),
+                            Abort::OutOfTurn => return Err(WriteError::OutOfTurn),
                             Abort::Collision { table, row } => return Err(self.collision(batch, table, row)),
                         }
                     }

@@ -18,6 +18,8 @@ pub(super) enum Abort {
     Fault(Fault),
     /// The claim is not ours, or not known.
     Fenced { found: Option<u64> },
+    /// The ledger does not end where the span begins.
+    OutOfTurn,
     /// An earlier attempt of this span has committed, with these counts.
     AlreadyCommitted(Counts),
     /// A row is in a table that only this run writes: the key of the mapping is wrong.
@@ -64,6 +66,9 @@ pub(super) async fn attempt(
     if again && let Some(counts) = ledger::find(session, &sink.run, commit).await? {
         return Err(Abort::AlreadyCommitted(counts));
     }
+    if commit.in_order && ledger::end(session, &sink.run, span.unit).await? != span.from {
+        return Err(Abort::OutOfTurn);
+    }
     sink.monitor.event(&Event::TransactionBegun { span });
     let Settled { mut counts, mut rejects } = settled.clone();
     for table in 0..batch.tables.len() {
@@ -71,7 +76,7 @@ pub(super) async fn attempt(
     }
     counts.canary = if sink.inserts.is_empty() { None } else { batch.canary(&rejects) };
     sink.monitor.event(&Event::RowsWritten { span });
-    match ledger::record(session, &sink.run, commit, &counts).await {
+    match ledger::record(session, &sink.run, commit, batch.page.reached.as_deref(), &counts).await {
         Err(fault) if fault.kind == FaultKind::Duplicate => {
             let counts = ledger::find(session, &sink.run, commit).await?;
             return Err(counts.map_or(Abort::Fault(fault), Abort::AlreadyCommitted));

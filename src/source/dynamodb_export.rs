@@ -17,10 +17,10 @@ pub use location::ExportLocation;
 use super::{Description, Source, UnitReader};
 use crate::driver::objects::{Fetched, Md5, Objects};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::page::{Unit, UnitId};
+use crate::model::page::{Unit, UnitId, Wanted};
+use crate::report::SourceUsage;
 use manifest::{DataFile, Summary};
 use reader::FileReader;
-use std::ops::Range;
 
 /// How to read an export.
 #[derive(Clone, Debug)]
@@ -63,12 +63,15 @@ impl DynamoDbExport {
         let files = manifest::parse_files(&name, &bytes)?;
         manifest::check_totals(&name, &summary, &files)?;
         let files: Vec<DataFile> = files.into_iter().filter(|file| file.items > 0).collect();
-        let units = files.iter().zip(0..).map(|(file, id)| Unit { id, name: file.key.clone(), items: file.items });
+        let units =
+            files.iter().zip(0..).map(|(file, id)| Unit { id, name: file.key.clone(), items: Some(file.items) });
         let description = Description {
             table: summary.table.clone(),
             identity: format!("{} sha256:{}", summary.export_arn, manifest::sha256(&bytes)),
             units: units.collect(),
             items: summary.items,
+            exact: true,
+            derived: None,
         };
         let (options, manifest_folder) = (options.clone(), folder.to_owned());
         Ok(DynamoDbExport { objects, options, summary, manifest_folder, description, files })
@@ -103,14 +106,22 @@ impl Source for DynamoDbExport {
         &self.description
     }
 
-    fn open(&self, unit: UnitId, wanted: &[Range<u64>]) -> Result<Box<dyn UnitReader>> {
+    fn adopt(&mut self, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, unit: UnitId, wanted: &Wanted) -> Result<Box<dyn UnitReader>> {
         let file = usize::try_from(unit).ok().and_then(|at| self.files.get(at));
         let file = file.ok_or_else(|| Error::internal(format!("the export has no unit {unit}")))?;
         let fetched = self.fetch(file, file.md5)?;
-        Ok(Box::new(FileReader::new(unit, file, fetched, wanted, self.options.page_bytes)?))
+        Ok(Box::new(FileReader::new(unit, file, fetched, &wanted.items, self.options.page_bytes)?))
     }
 
-    fn retries(&self) -> u64 {
-        self.objects.retries()
+    fn usage(&self) -> SourceUsage {
+        SourceUsage { retries: self.objects.retries(), ..SourceUsage::default() }
+    }
+
+    fn limited_by(&self) -> Option<String> {
+        None
     }
 }

@@ -1,8 +1,9 @@
 //! Where items come from: units that can be read apart, each a sequence of items with fixed positions.
 
 use crate::error::Result;
-use crate::model::page::{Page, Unit, UnitId};
-use std::ops::Range;
+use crate::model::page::{Page, Unit, UnitId, Wanted};
+use crate::report::SourceUsage;
+use tokio_util::sync::CancellationToken;
 
 pub mod dynamodb_export;
 
@@ -13,34 +14,61 @@ pub struct Description {
     pub table: String,
     /// The identity that must not change between a run and its resume: for an export its ARN and a digest of its manifest.
     pub identity: String,
-    /// Every unit with items, in the source's order.
+    /// Every unit that may hold items, in the source's order.
     pub units: Vec<Unit>,
-    /// Items in all units, as the source declares.
+    /// Items in all units: declared by an export, roughly known of a live table.
     pub items: u64,
+    /// Whether `items` is exact, so that a run that read another number is not complete.
+    pub exact: bool,
+    /// What was derived when the run began and must stay, so that the units are the same at a resume: the number of
+    /// segments, say. Kept with the run.
+    pub derived: Option<String>,
 }
 
-/// A source of items. Reads are repeatable: the same positions give the same items.
+/// What came of asking for a page.
+#[derive(Debug)]
+pub enum Read {
+    /// A page.
+    Page(Page),
+    /// The source answered without an item; the unit goes on.
+    Empty,
+    /// All that was wanted has been handed out, and the unit's end has been checked.
+    End,
+    /// The run was halted while waiting.
+    Halted,
+}
+
+/// A source of items: of repeatable units, where the same positions give the same items, or of live ones
+/// (see [`Page::reached`]).
 pub trait Source: Send + Sync {
     /// What it is.
     fn description(&self) -> &Description;
 
-    /// Opens a unit to read the items at `wanted` (ascending, disjoint, not empty). Blocks. Nothing of a unit is
-    /// handed out before its integrity has been proved.
+    /// Takes over what an earlier process of the run derived, before anything is opened.
+    ///
+    /// # Errors
+    /// `Refused` when it was told something else.
+    fn adopt(&mut self, derived: &str) -> Result<()>;
+
+    /// Opens a unit to read what is wanted of it. Blocks. Nothing of a data file is handed out before its integrity
+    /// has been proved.
     ///
     /// # Errors
     /// `Corrupt` names the unit and what is wrong with it; `Transient` when it could not be read after retries.
-    fn open(&self, unit: UnitId, wanted: &[Range<u64>]) -> Result<Box<dyn UnitReader>>;
+    fn open(&self, unit: UnitId, wanted: &Wanted) -> Result<Box<dyn UnitReader>>;
 
-    /// Requests that had to be made again so far.
-    fn retries(&self) -> u64;
+    /// What reading has taken so far.
+    fn usage(&self) -> SourceUsage;
+
+    /// What holds the source back right now, in plain words; none when nothing of its own does.
+    fn limited_by(&self) -> Option<String>;
 }
 
 /// Reads one unit, page by page.
 pub trait UnitReader: Send {
-    /// The next page, or none when all that was wanted has been handed out and the unit's end has been checked.
-    /// A page never spans the end of a wanted range. Blocks.
+    /// The next page. It never spans the end of a wanted range. Blocks, until `halt` says that nobody waits for it.
     ///
     /// # Errors
-    /// `Corrupt` with the unit's name and the position reached.
-    fn next(&mut self) -> Result<Option<Page>>;
+    /// `Corrupt` with the unit's name and the position reached; of a live table whatever it refuses for good.
+    fn next(&mut self, halt: &CancellationToken) -> Result<Read>;
 }

@@ -77,7 +77,7 @@ fn another_export_or_another_mapping_under_the_same_name_is_refused() {
         interrupted(orders, &place);
         let before = place.snapshot();
         let outcome = others.engine(&place).run().expect(6);
-        assert!(outcome.stderr.contains("another export"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("another source"), "{}", outcome.stderr);
         let outcome = orders.engine(&place).args(&["--table", "elsewhere"]).run().expect(6);
         assert!(outcome.stderr.contains("another key or mapping"), "{}", outcome.stderr);
         let outcome = orders.engine(&place).args(&["--on-conflict", "replace"]).run().expect(6);

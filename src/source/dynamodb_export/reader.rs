@@ -5,9 +5,10 @@ use super::manifest::DataFile;
 use crate::driver::objects::Fetched;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::page::{Page, Span, UnitId};
-use crate::source::UnitReader;
+use crate::source::{Read, UnitReader};
 use std::io;
 use std::ops::Range;
+use tokio_util::sync::CancellationToken;
 
 /// No item comes near it (400 KB, and DynamoDB JSON is at most some ten times as long): a longer line is damage, and
 /// memory is bounded.
@@ -130,7 +131,7 @@ impl FileReader {
         }
         let span = Span { unit: self.unit, from: self.position, to: self.position + lines };
         self.position += lines;
-        Page { span, bytes }
+        Page { span, bytes, reached: None }
     }
 
     /// Reads on to the end and holds the count of lines against the manifest.
@@ -151,7 +152,7 @@ impl FileReader {
 }
 
 impl UnitReader for FileReader {
-    fn next(&mut self) -> Result<Option<Page>> {
+    fn next(&mut self, _: &CancellationToken) -> Result<Read> {
         while let Some(range) = self.wanted.last().cloned() {
             if !self.load()? {
                 self.finish()?;
@@ -165,9 +166,9 @@ impl UnitReader for FileReader {
             if self.position == range.end {
                 self.wanted.pop();
             }
-            return Ok(Some(page));
+            return Ok(Read::Page(page));
         }
         self.finish()?;
-        Ok(None)
+        Ok(Read::End)
     }
 }

@@ -4,8 +4,11 @@
 mod small_export;
 
 use super::*;
+use crate::source::Read;
 use small_export::{SmallExport, gzip, md5_base64};
+use std::ops::Range;
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 
 /// A line as it arrived: unit, position, bytes.
 type Line = (UnitId, u64, String);
@@ -18,8 +21,8 @@ fn open(path: &Path, page_bytes: usize) -> Result<DynamoDbExport> {
 
 fn read_unit(export: &DynamoDbExport, unit: UnitId, wanted: &[Range<u64>]) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
-    let mut reader = Source::open(export, unit, wanted)?;
-    while let Some(page) = reader.next()? {
+    let mut reader = Source::open(export, unit, &Wanted { items: wanted.to_vec(), after: None })?;
+    while let Read::Page(page) = reader.next(&CancellationToken::new())? {
         assert_eq!(page.span.unit, unit);
         assert!(wanted.iter().any(|range| range.start <= page.span.from && page.span.to <= range.end), "{page:?}");
         assert!(page.bytes.ends_with(b"\n"));
@@ -34,7 +37,7 @@ fn read_all(path: &Path, page_bytes: usize) -> Result<Vec<Line>> {
     let export = open(path, page_bytes)?;
     let mut all = Vec::new();
     for unit in &export.description().units {
-        all.extend(read_unit(&export, unit.id, &one(0..unit.items))?);
+        all.extend(read_unit(&export, unit.id, &one(0..unit.items.unwrap()))?);
     }
     Ok(all)
 }
@@ -91,7 +94,7 @@ fn the_description_tells_the_export_and_its_manifest_apart() {
     let first = open(root.path(), 1000).unwrap();
     let description = first.description().clone();
     assert_eq!((description.table.as_str(), description.items), ("orders", 10));
-    assert_eq!(description.units[1], Unit { id: 1, name: export.data_key(1), items: 5 });
+    assert_eq!(description.units[1], Unit { id: 1, name: export.data_key(1), items: Some(5) });
     assert!(description.identity.starts_with("arn:aws:dynamodb:eu-north-1:123456789123:table/orders/export/0176"));
     edit_list(&export, root.path(), |list| list.replace("x-1", "y-1"));
     assert_ne!(open(root.path(), 1000).unwrap().description().identity, description.identity);
@@ -380,7 +383,7 @@ fn counts_swapped_between_files_are_noticed_in_each() {
     });
     let source = open(root.path(), 1000).unwrap();
     let messages = [0, 1].map(|unit| {
-        let items = source.description().units[unit as usize].items;
+        let items = source.description().units[unit as usize].items.unwrap();
         read_unit(&source, unit, &one(0..items)).unwrap_err().to_string()
     });
     assert!(messages[0].contains("it holds 100 lines, the manifest says 99 items"), "{}", messages[0]);
