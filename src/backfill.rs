@@ -19,6 +19,7 @@ use crate::pipeline::{self, Ended, Flow};
 use crate::report::{Report, Status};
 use crate::sink::OnConflict;
 use crate::sink::destination::{Destination, Facts, SinkOptions};
+use crate::sink::health::{Health, HealthOptions};
 use crate::source::Source;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -55,6 +56,8 @@ pub struct Options {
     pub create_tables: bool,
     /// Where rejects go.
     pub rejects: Option<PathBuf>,
+    /// What the target must keep to.
+    pub health: HealthOptions,
     /// How wide; its seed and page size are the defaults of a new run.
     pub pipeline: pipeline::Options,
 }
@@ -70,6 +73,7 @@ pub struct Backfill {
     state: RunState,
     before: Counts,
     facts: Facts,
+    health: Option<Arc<Health>>,
     options: Options,
 }
 
@@ -87,6 +91,7 @@ impl Backfill {
         options: Options,
     ) -> Result<Self> {
         let mut state = destination.state();
+        let health = Health::new(&state, options.health.clone())?;
         if let Target::MySql(mysql) = &mut state {
             mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
         }
@@ -111,6 +116,7 @@ impl Backfill {
             pool,
             checkpoint,
             facts,
+            health,
             options,
         };
         backfill.bind().await?;
@@ -236,6 +242,7 @@ impl Backfill {
             source_stands_still: self.source.description().exact,
             writers: self.options.pipeline.writers,
             seed: self.settings.seed,
+            health: self.health.clone(),
         };
         let sink = self.destination.open(&self.pool, &self.mapping, &options, Arc::clone(monitor));
         let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));

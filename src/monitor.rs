@@ -43,6 +43,8 @@ pub enum Event<'a> {
     CommitsLost { unit: UnitId, items: u64 },
     /// The target cannot take writes for now.
     Paused { reason: &'a str },
+    /// What holds the sink back, said every second; none when nothing of its own does.
+    TargetLimited { by: Option<&'a str> },
     /// Another process holds the units that are left.
     Waiting { units: u64 },
 }
@@ -68,6 +70,7 @@ impl Event<'_> {
             Event::ConnectionLost { .. } => "connection-lost",
             Event::CommitsLost { .. } => "commits-lost",
             Event::Paused { .. } => "paused",
+            Event::TargetLimited { .. } => "target-limited",
             Event::Waiting { .. } => "waiting",
         }
     }

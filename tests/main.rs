@@ -11,11 +11,13 @@ mod damage;
 mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
+mod health;
 mod keys;
 mod rejects;
 mod roundtrip;
 mod s3;
 mod s3_backfill;
+mod scan;
 mod servers;
 mod support;
 mod tidy;

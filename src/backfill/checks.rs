@@ -77,9 +77,8 @@ impl Backfill {
         }
         let now = self.inspect(false).await?;
         let mut tables = self.settings.tables.iter().zip(&now).zip(&totals.tables);
-        let changed = tables.find(|((then, now), counts)| {
-            then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
-        });
+        let changed = tables
+            .find(|((then, now), counts)| then.identity != now.identity || (counts.written > 0 && now.empty_at_start));
         if let Some(((then, _), _)) = changed {
             return Err(Error::refused(format!(
                 "table {} was altered, truncated or recreated while the run was going on; it is not complete: begin \

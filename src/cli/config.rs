@@ -2,14 +2,15 @@
 //! to nothing.
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
-use super::{Backfill, MappingArgs, OnConflictArg, TargetArgs, TlsMode};
+use super::{Backfill, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
 use crate::backfill;
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
-use crate::mapping::Mapping;
 use crate::mapping::key::parse_key;
+use crate::mapping::{KeyAttribute, Mapping};
 use crate::pipeline::{self, MaxRejects};
 use crate::sink::OnConflict;
+use crate::sink::health::HealthOptions;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,28 +19,40 @@ use std::time::Duration;
 /// Bytes of lines in a page: large enough that its fixed costs (a transaction, a ledger row) do not show.
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// The mapping that was asked for; `table` is the DynamoDB table's name.
+/// Segments read at once: as many as keep a fast table busy while each answer travels for some ten milliseconds.
+const SEGMENTS_AT_ONCE: usize = 32;
+
+/// The mapping that was asked for; `table` is the DynamoDB table's name, `known` its key where a live table tells it.
 ///
 /// # Errors
 /// `Config` naming what is wrong, with file, line, table and column.
-pub fn mapping(args: &MappingArgs, table: &str) -> Result<Arc<Mapping>> {
+pub fn mapping(args: &MappingArgs, table: &str, known: &[KeyAttribute]) -> Result<Arc<Mapping>> {
     if let Some(path) = &args.mapping {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))?;
-        return Mapping::parse(&text, &path.display().to_string()).map(Arc::new);
+        return Mapping::parse(&read(path)?, &path.display().to_string()).map(Arc::new);
     }
-    let Some(key) = &args.key else {
-        return Err(Error::config(
-            "an export does not tell its table's primary key: give --key NAME:TYPE[,NAME:TYPE] (types S, N, B), \
-             or --mapping FILE",
-        ));
+    let key = match &args.key {
+        Some(key) => parse_key(key)?,
+        None if !known.is_empty() => known.to_vec(),
+        None => {
+            return Err(Error::config(
+                "an export does not tell its table's primary key: give --key NAME:TYPE[,NAME:TYPE] (types S, N, B), \
+                 or --mapping FILE",
+            ));
+        }
     };
+    if !known.is_empty() && key != known {
+        let spelled: Vec<String> = known.iter().map(ToString::to_string).collect();
+        return Err(Error::config(format!(
+            "--key: the primary key of table {table} is {}; leave --key away, the table tells it",
+            spelled.join(",")
+        )));
+    }
     let renames = args.rename.iter().map(|rename| match rename.split_once('=') {
         Some((key, column)) => Ok((key.to_owned(), column.to_owned())),
         None => Err(Error::config(format!("--rename {rename} is not of the form KEY=COLUMN"))),
     });
     let renames: Vec<(String, String)> = renames.collect::<Result<_>>()?;
-    Mapping::document(&parse_key(key)?, args.table.as_deref().unwrap_or(table), &renames).map(Arc::new)
+    Mapping::document(&key, args.table.as_deref().unwrap_or(table), &renames).map(Arc::new)
 }
 
 /// The target, with its password from wherever it may come. `typed` says that the URL came from the command line,
@@ -48,13 +61,99 @@ pub fn mapping(args: &MappingArgs, table: &str) -> Result<Arc<Mapping>> {
 /// # Errors
 /// `Config`; a password on the command line is refused without being repeated.
 pub fn target(args: &TargetArgs, typed: bool) -> Result<Target> {
+    database(args, &args.to, typed)
+}
+
+/// Where rows go, as typed.
+pub enum To {
+    /// An SQL database, or nowhere.
+    Sql(Target),
+    /// A DynamoDB table, with the state beside it.
+    DynamoDb {
+        /// The table.
+        table: String,
+        /// The database of the run's state.
+        state: Target,
+    },
+}
+
+impl To {
+    /// The database of the run's state.
+    #[must_use]
+    pub fn state(&self) -> &Target {
+        match self {
+            To::Sql(target) => target,
+            To::DynamoDb { state, .. } => state,
+        }
+    }
+}
+
+/// Where rows go, and where the state is kept.
+///
+/// # Errors
+/// `Config`; see [`target`].
+pub fn to(args: &Backfill, typed: Typed) -> Result<To> {
+    let Some(table) = args.target.to.strip_prefix("dynamodb://") else {
+        if args.dynamo.state.is_some() {
+            return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
+        }
+        return target(&args.target, typed.to).map(To::Sql);
+    };
+    if table.is_empty() || table.contains('/') {
+        return Err(Error::config("the target is not of the form dynamodb://TABLE"));
+    }
+    let default = format!("sqlite:{table}.transvase-state.db");
+    let state = database(&args.target, args.dynamo.state.as_deref().unwrap_or(&default), typed.state)?;
+    if matches!(state, Target::Null) {
+        return Err(Error::config("--state null: would forget the run: give sqlite:FILE or mysql://…"));
+    }
+    Ok(To::DynamoDb { table: table.to_owned(), state })
+}
+
+/// The mapping of a run into DynamoDB table `table`, whose key is `target_key`; `source_key` is that of a live source.
+///
+/// # Errors
+/// `Config` naming what is wrong, with file, line and attribute.
+pub fn item_mapping(
+    args: &MappingArgs,
+    table: &str,
+    source_key: &[KeyAttribute],
+    target_key: &[KeyAttribute],
+) -> Result<Arc<Mapping>> {
+    if args.table.is_some() || !args.rename.is_empty() {
+        return Err(Error::config(
+            "--table and --rename are for SQL targets: dynamodb://TABLE names the table, a mapping file renames attributes",
+        ));
+    }
+    let mapping = match (&args.mapping, &args.key) {
+        (Some(path), _) => Mapping::parse_items(&read(path)?, &path.display().to_string(), table)?,
+        (None, Some(key)) => Mapping::items(&parse_key(key)?, table)?,
+        (None, None) if !source_key.is_empty() => Mapping::items(source_key, table)?,
+        (None, None) => Mapping::items(target_key, table)?,
+    };
+    if !source_key.is_empty() && mapping.key() != source_key {
+        let spelled: Vec<String> = source_key.iter().map(ToString::to_string).collect();
+        return Err(Error::config(format!(
+            "the primary key of the source table is {}: mend the key",
+            spelled.join(",")
+        )));
+    }
+    Ok(Arc::new(mapping))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))
+}
+
+fn database(args: &TargetArgs, url: &str, typed: bool) -> Result<Target> {
     let tls = match (args.tls, &args.tls_ca) {
         (TlsMode::Auto, ca) => Tls::Auto { ca: ca.clone() },
         (TlsMode::VerifyCa, Some(ca)) => Tls::VerifyCa { ca: ca.clone() },
         (TlsMode::VerifyCa, None) => return Err(Error::config("--tls verify-ca needs --tls-ca FILE")),
         (TlsMode::Off, _) => Tls::Off,
     };
-    let mut target = Target::parse(&args.to, tls)?;
+    let mut target = Target::parse(url, tls)?;
     let Target::MySql(mysql) = &mut target else { return Ok(target) };
     mysql.answer_max = Duration::try_from_secs_f64(args.answer_seconds)
         .ok()
@@ -63,7 +162,7 @@ pub fn target(args: &TargetArgs, typed: bool) -> Result<Target> {
     if typed && mysql.password.is_some() {
         return Err(Error::config(
             "a password on the command line can be read by every user of this machine: put it into MYSQL_PWD, \
-             --password-file FILE, or the whole URL into TRANSVASE_TO",
+             --password-file FILE, or the whole URL into TRANSVASE_TO or TRANSVASE_STATE",
         ));
     }
     if let Some(path) = &args.password_file {
@@ -90,13 +189,13 @@ fn password_file(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// `Config` for a size or a share that cannot be read.
-pub fn options(args: &Backfill) -> Result<backfill::Options> {
+pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill::Options> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let width = &args.width;
     let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
     let pipeline = pipeline::Options {
         memory_bytes: bytes(&width.memory)?,
-        readers: width.readers.unwrap_or(cores * 2).max(1),
+        readers: width.readers.unwrap_or(if live { SEGMENTS_AT_ONCE } else { cores * 2 }).max(1),
         workers: width.workers.unwrap_or(cores).max(1),
         writers: width.writers.max(1),
         page_bytes: PAGE_BYTES,
@@ -114,7 +213,42 @@ pub fn options(args: &Backfill) -> Result<backfill::Options> {
         live_target: args.live_target,
         create_tables: args.create_tables || args.mapping.mapping.is_none(),
         rejects: args.rejects.clone(),
+        health: health(&args.spare, target)?,
         pipeline,
+    })
+}
+
+/// What the target must keep to; replicas are reached as the target is.
+fn health(args: &SpareArgs, target: &Target) -> Result<HealthOptions> {
+    let lag = args.max_replica_lag.map(|seconds| {
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| Error::config("--max-replica-lag is not a time in seconds, such as 5 or 0.5"))
+    });
+    let Target::MySql(mysql) = target else {
+        return Ok(HealthOptions {
+            max_threads_running: args.max_threads_running,
+            max_replica_lag: lag.transpose()?,
+            ..HealthOptions::default()
+        });
+    };
+    let replica = |url: &String| {
+        let mut replica = Target::parse(url, mysql.tls.clone())?;
+        let Target::MySql(parsed) = &mut replica else {
+            return Err(Error::config(format!("--replica {url}: give mysql://user@host:port/database")));
+        };
+        if parsed.password.is_some() {
+            return Err(Error::config(
+                "--replica: a replica is reached with the target's password, not with one in its URL",
+            ));
+        }
+        parsed.password.clone_from(&mysql.password);
+        Ok(replica)
+    };
+    Ok(HealthOptions {
+        max_threads_running: args.max_threads_running,
+        max_replica_lag: lag.transpose()?,
+        replicas: args.replica.iter().map(replica).collect::<Result<_>>()?,
+        lag_query: args.replica_lag_query.clone(),
     })
 }
 

@@ -50,6 +50,8 @@ impl Monitor for Log {
             }
             // The screen says it once; here is every page that met it.
             Event::Paused { reason } => tracing::info!(reason, "the target cannot take writes; waiting"),
+            Event::TargetLimited { by: Some(by) } => tracing::debug!(by, "the target limits"),
+            Event::PageEmpty { unit } => tracing::debug!(unit, "empty page"),
             Event::Waiting { units } => tracing::info!(units, "waiting for another process's units"),
             _ => {}
         }

@@ -1,11 +1,11 @@
 //! The command line: what was typed. Parsing touches nothing; [`config`] turns it into what may run.
 
 pub mod config;
-pub mod crash;
 pub mod log;
 pub mod output;
 pub mod progress;
 pub mod run;
+pub mod test_point;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -46,6 +46,9 @@ Examples:
 
   # how fast can this machine read it? (decodes, maps, encodes, counts; writes nothing)
   transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 --key pk:S,sk:S --to null:
+
+  # a live table, with at most 40 % of its read capacity; its key is known
+  transvase backfill --from dynamodb://orders --read-capacity 40% --to sqlite:orders.db
 
   # into MySQL, every item as one JSON document; the password comes from the environment
   MYSQL_PWD=… transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 \\
@@ -94,12 +97,21 @@ pub enum LogFormat {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Copy an export into a target, once, completely; run it again to resume.
+    /// Copy a table or an export into a target, once, completely; run it again to resume.
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<Backfill>),
     /// Print the CREATE TABLE statements of a mapping.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
+}
+
+/// Which URLs were typed on the command line, where others can read them, rather than set in the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Typed {
+    /// `--to`.
+    pub to: bool,
+    /// `--state`.
+    pub state: bool,
 }
 
 /// How items become rows.
@@ -110,7 +122,7 @@ pub struct MappingArgs {
     /// columns and the whole item as a document.
     #[arg(long, env = "TRANSVASE_KEY", value_name = "PK:S[,SK:S]", conflicts_with = "mapping")]
     pub key: Option<String>,
-    /// A mapping file (TOML): typed columns, several tables.
+    /// A mapping file (TOML): typed columns, several tables; or, for a DynamoDB target, what items are to look like.
     #[arg(long, env = "TRANSVASE_MAPPING", value_name = "FILE")]
     pub mapping: Option<PathBuf>,
     /// With --key: the target table's name [default: the DynamoDB table's].
@@ -131,7 +143,7 @@ pub struct MappingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
-    /// mysql://user@host:port/database, sqlite:FILE, or null: (writes nothing). A password in the URL is only taken
+    /// mysql://user@host:port/database, sqlite:FILE, dynamodb://TABLE, or null: (writes nothing). A password in the URL is only taken
     /// from the environment variable; else use MYSQL_PWD, --password-file or the prompt.
     #[arg(long, env = "TRANSVASE_TO", value_name = "TARGET", hide_env_values = true)]
     pub to: String,
@@ -148,6 +160,24 @@ pub struct TargetArgs {
     /// How long a server may take to answer a statement before its connection is given up and made anew.
     #[arg(long, env = "TRANSVASE_ANSWER_SECONDS", value_name = "S", default_value = "120")]
     pub answer_seconds: f64,
+}
+
+/// How a live target is spared: writers wait while it bears the load badly.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sparing the target")]
+pub struct SpareArgs {
+    /// Wait while a replica is further behind, in seconds; a lag that is not known is too long.
+    #[arg(long, env = "TRANSVASE_MAX_REPLICA_LAG", value_name = "S")]
+    pub max_replica_lag: Option<f64>,
+    /// A replica to ask, mysql://user@host:port/database, with the target's password and TLS; may be given more than once.
+    #[arg(long, env = "TRANSVASE_REPLICA", value_name = "URL", value_delimiter = ',')]
+    pub replica: Vec<String>,
+    /// Asked instead of SHOW REPLICA STATUS, of each replica or else of the target: its first column is the lag in seconds.
+    #[arg(long, env = "TRANSVASE_REPLICA_LAG_QUERY", value_name = "SQL")]
+    pub replica_lag_query: Option<String>,
+    /// Wait while more threads than these are at work on the target.
+    #[arg(long, env = "TRANSVASE_MAX_THREADS_RUNNING", value_name = "N")]
+    pub max_threads_running: Option<u64>,
 }
 
 /// How the connection is protected.
@@ -170,16 +200,51 @@ pub enum OnConflictArg {
     Replace,
 }
 
+/// Reaching live tables. Region and credentials are those of the usual AWS chain.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "DynamoDB")]
+pub struct DynamoArgs {
+    /// A DynamoDB-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_ENDPOINT_URL", value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// The AWS region [default: AWS_REGION, or the profile's].
+    #[arg(long, env = "TRANSVASE_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+    /// What of the source table's read capacity may be used: units per second (500), a share of what the table has (40%),
+    /// a share that yields to the application (headroom:60%), or unlimited.
+    #[arg(long, env = "TRANSVASE_READ_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
+    pub read_capacity: String,
+    /// What of the target table's write capacity may be used, and of each of its indexes': in the same words.
+    #[arg(long, env = "TRANSVASE_WRITE_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
+    pub write_capacity: String,
+    /// Where the state of a run into a DynamoDB table is kept: sqlite:FILE, or mysql://user@host:port/database, which
+    /// several hosts can share [default: sqlite:TABLE.transvase-state.db in the current folder].
+    #[arg(long, env = "TRANSVASE_STATE", value_name = "DATABASE", hide_env_values = true)]
+    pub state: Option<String>,
+    /// Segments of the scan [default: one per 512 MiB of the table, at least 64; kept for the run].
+    #[arg(long, env = "TRANSVASE_SEGMENTS", value_name = "N")]
+    pub segments: Option<u32>,
+    /// Read each item as it is at that moment, for twice the price.
+    #[arg(long, env = "TRANSVASE_CONSISTENT_READ", value_parser = BoolishValueParser::new())]
+    pub consistent_read: bool,
+}
+
 /// `transvase backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
-    /// The export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json]. Region and credentials are
-    /// those of the usual AWS chain.
-    #[arg(long, env = "TRANSVASE_FROM", value_name = "EXPORT", help_heading = "Source")]
+    /// A live table (dynamodb://TABLE), or an export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json].
+    /// Region and credentials are those of the usual AWS chain.
+    #[arg(long, env = "TRANSVASE_FROM", value_name = "SOURCE", help_heading = "Source")]
     pub from: String,
+    /// Reaching live tables.
+    #[command(flatten)]
+    pub dynamo: DynamoArgs,
     /// Where rows go.
     #[command(flatten)]
     pub target: TargetArgs,
+    /// How the target is spared.
+    #[command(flatten)]
+    pub spare: SpareArgs,
     /// How items become rows.
     #[command(flatten)]
     pub mapping: MappingArgs,
@@ -225,7 +290,8 @@ pub struct Width {
     /// Bytes in flight, encoded batches included (suffixes KiB, MiB, GiB).
     #[arg(long, env = "TRANSVASE_MEMORY", value_name = "BYTES", default_value = "128MiB")]
     pub memory: String,
-    /// Data files read at once [default: two a core: inflating one takes a core's half].
+    /// Data files, or segments, read at once [default: two data files a core, since inflating one takes half a core; 32
+    /// segments, since each waits for the network].
     #[arg(long, env = "TRANSVASE_READERS", value_name = "N")]
     pub readers: Option<usize>,
     /// Threads that decode and map [default: one a core].

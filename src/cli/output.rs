@@ -2,7 +2,7 @@
 
 use super::ExitCode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::{Report, Status};
+use crate::report::{Report, SourceUsage, Status};
 use indicatif::{HumanBytes, HumanCount};
 use std::io::Write as _;
 use std::path::Path;
@@ -24,7 +24,8 @@ pub fn table(report: &Report) -> String {
         out.push('\n');
     };
     line(format!("run {}: {ended}", report.run));
-    line(format!("  from {} ({} items)", report.table, HumanCount(report.items)));
+    let about = if report.exact { "" } else { "about " };
+    line(format!("  from {} ({about}{} items)", report.table, HumanCount(report.items)));
     line(format!("  to   {} ({})", report.target, report.server));
     line(String::new());
     let width = report.tables.iter().map(|table| table.table.chars().count()).max().unwrap_or(0).max(12);
@@ -89,11 +90,25 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
             ));
         }
     }
+    source_lines(&p.source, line);
     line(format!(
         "  done again: {} transactions, {} requests to the source; connections lost {}, items written again after a \
          server crash {}; seed {}",
         p.retries, p.source.retries, p.connections_lost, p.items_lost_by_server, report.seed
     ));
+}
+
+/// What a live table said while it was read.
+fn source_lines(source: &SourceUsage, line: &mut dyn FnMut(String)) {
+    if source.read_units > 0.0 {
+        line(format!("  read units consumed: {:.1}", source.read_units));
+    }
+    for (reason, times) in &source.throttled {
+        line(format!("  throttled {times} times: {reason}"));
+    }
+    if let Some((unit, pages)) = &source.emptiest {
+        line(format!("  empty pages: {}, most of them in {unit}: {pages}", source.empty_pages));
+    }
 }
 
 /// Writes the report as JSON.

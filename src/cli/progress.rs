@@ -2,10 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "the screen shows real time")]
 
 use crate::monitor::{Event, Monitor};
+use crate::source::Source;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Between plain lines: often enough to see it live, seldom enough for a night's log.
@@ -16,11 +17,16 @@ pub struct Progress {
     bar: ProgressBar,
     plain: bool,
     items: u64,
+    /// Whether `items` is more than a guess.
+    exact: bool,
+    source: Arc<dyn Source>,
     writers: u64,
     before: u64,
     started: Instant,
     last_line: Mutex<Instant>,
     last_pause: Mutex<Option<Instant>>,
+    /// What the sink says that holds it back.
+    target_limit: Mutex<Option<String>>,
     done: AtomicU64,
     bytes: AtomicU64,
     read_pages: AtomicU64,
@@ -30,9 +36,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For a run of `items`, of which `before` are durable already.
+    /// For a run of all of `source`, of which `before` items are durable already.
     #[must_use]
-    pub fn new(items: u64, before: u64, writers: usize) -> Self {
+    pub fn new(source: Arc<dyn Source>, before: u64, writers: usize) -> Self {
+        let (items, exact) = (source.description().items, source.description().exact);
         let plain = !std::io::stderr().is_terminal();
         let bar = ProgressBar::new(items);
         bar.set_draw_target(if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) });
@@ -46,11 +53,14 @@ impl Progress {
             bar,
             plain,
             items,
+            exact,
+            source,
             writers: writers as u64,
             before,
             started: Instant::now(),
             last_line: Mutex::new(Instant::now()),
             last_pause: Mutex::new(None),
+            target_limit: Mutex::new(None),
             done: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             read_pages: AtomicU64::new(0),
@@ -95,16 +105,19 @@ impl Progress {
     }
 
     /// Where pages pile up: before the workers, before the writers, or nowhere, and then the source is the slowest.
-    fn limit(&self) -> &'static str {
+    fn limit(&self) -> String {
+        if let Some(held) = self.target_limit.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return held;
+        }
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (read, encoded, committed) =
             (load(&self.read_pages), load(&self.encoded_pages), load(&self.committed_pages));
         if encoded.saturating_sub(committed) >= self.writers {
-            "target"
+            "target".to_owned()
         } else if read.saturating_sub(encoded) > 2 {
-            "decode"
+            "decode".to_owned()
         } else {
-            "source"
+            self.source.limited_by().unwrap_or_else(|| "source".to_owned())
         }
     }
 
@@ -127,7 +140,8 @@ impl Progress {
             *last = Instant::now();
             let done = self.before + self.done.load(Ordering::Relaxed);
             let percent = done as f64 * 100.0 / self.items.max(1) as f64;
-            self.say(&format!("{percent:.1} % {done} of {} items, {}", self.items, self.state()));
+            let about = if self.exact { "" } else { "about " };
+            self.say(&format!("{percent:.1} % {done} of {about}{} items, {}", self.items, self.state()));
         }
     }
 }
@@ -160,6 +174,17 @@ impl Monitor for Progress {
                 ));
             }
             Event::Paused { reason } => self.pause(reason),
+            Event::TargetLimited { by } => {
+                let mut limit = self.target_limit.lock().unwrap_or_else(PoisonError::into_inner);
+                let begins = limit.is_none();
+                *limit = by.map(str::to_owned);
+                drop(limit);
+                if let Some(by) = by.filter(|_| begins) {
+                    self.say(&format!("writers wait: {by}"));
+                }
+                // Nothing may be committed meanwhile.
+                self.tick();
+            }
             Event::Waiting { units } => self.bar.set_message(format!("waiting for another process's {units} units")),
             _ => {}
         }

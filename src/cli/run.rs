@@ -1,22 +1,26 @@
 //! One library call a verb, between reading the configuration and printing the result.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "wall time, the second signal, the test point: all belong to the process"
-)]
+#![expect(clippy::disallowed_methods, reason = "wall time and the second signal belong to the process")]
 
-use super::crash::Crash;
+use super::config::To;
 use super::log::Log;
 use super::progress::Progress;
-use super::{Backfill, ExitCode, Schema, config, output};
+use super::test_point::TestPoint;
+use super::{Backfill, DynamoArgs, ExitCode, Schema, Typed, config, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
+use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
 use crate::mapping::ddl::create_table;
+use crate::mapping::{KeyAttribute, KeyType, Mapping};
 use crate::monitor::{Monitor, Monitors};
 use crate::report::{Meter, ProcessReport};
+use crate::sink::destination::{Destination, DynamoDbTarget};
+use crate::sink::dynamodb::pace::Pace;
+use crate::sink::dynamodb::preflight;
 use crate::source::Source;
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
+use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,9 +30,9 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// `Config`, and of connecting to a server.
-pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
-    let target = config::target(&args.target, typed)?;
-    let mapping = config::mapping(&args.mapping, "items")?;
+pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
+    let target = config::target(&args.target, typed.to)?;
+    let mapping = config::mapping(&args.mapping, "items", &[])?;
     let dialect = dialect_of(&target).await?;
     let statements: Vec<String> = mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
     output::print(&statements.join("\n"));
@@ -39,26 +43,31 @@ pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
 ///
 /// # Errors
 /// Whatever keeps the run from beginning, or ends it for good.
-pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
+pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
-    let target = config::target(&args.target, typed)?;
-    let options = config::options(args)?;
+    let to = config::to(args, typed)?;
+    let table = args.from.strip_prefix("dynamodb://");
+    let options = config::options(args, to.state(), table.is_some())?;
     let writers = options.pipeline.writers;
-    let source: Box<dyn Source> = Box::new(open(args).await?);
-    let mapping = config::mapping(&args.mapping, &source.description().table)?;
-    let run = backfill::Backfill::prepare(source, mapping, target, options).await?;
+    let (source, key) = match table {
+        Some(table) => scan(&args.dynamo, table).await?,
+        None => (Box::new(open(args).await?) as Box<dyn Source>, Vec::new()),
+    };
+    let (destination, mapping) = destination(args, to, &source.description().table, &key).await?;
+    let run = backfill::Backfill::prepare(source, mapping, destination, options).await?;
     let source = run.source();
     let (before, items) = run.progress();
-    let progress = Arc::new(Progress::new(items, before, writers));
+    let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
+    let about = if source.description().exact { "" } else { "about " };
     match run.state() {
-        RunState::New => progress.say(&format!("{items} items to read, seed {}", run.seed())),
-        RunState::Resumed => progress.say(&format!("resuming: {before} of {items} items are durable already")),
+        RunState::New => progress.say(&format!("{about}{items} items to read, seed {}", run.seed())),
+        RunState::Resumed => progress.say(&format!("resuming: {before} of {about}{items} items are durable already")),
         RunState::Complete => {}
     }
     let meter = Arc::new(Meter::default());
     let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    if let Ok(point) = std::env::var("TRANSVASE_ABORT_AT") {
-        monitors.push(Arc::new(Crash::parse(&point)?));
+    for point in TestPoint::from_environment()? {
+        monitors.push(Arc::new(point));
     }
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
@@ -73,6 +82,54 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     match error {
         Some(error) => Err(error),
         None => Ok(output::code_of_status(report.status)),
+    }
+}
+
+/// Where rows go, and how items of `source` become them; `key` is the source's, where it tells.
+async fn destination(
+    args: &Backfill,
+    to: To,
+    source: &str,
+    key: &[KeyAttribute],
+) -> Result<(Destination, Arc<Mapping>)> {
+    match to {
+        To::Sql(target) => {
+            let mapping = config::mapping(&args.mapping, source, key)?;
+            Ok((Destination::Sql(target), mapping))
+        }
+        To::DynamoDb { table, state } => {
+            let db = DynamoDb::connect(&endpoint(&args.dynamo)).await?;
+            let description = db.describe(&table).await?;
+            let mapping = config::item_mapping(&args.mapping, &table, key, &preflight::key_of(&description)?)?;
+            let (pace, budget) = Pace::new(db.clone(), &description, args.dynamo.write_capacity.parse()?)?;
+            tracing::info!("table {table}: writing with {budget}");
+            let target = DynamoDbTarget { db, description, pace: Arc::new(pace), state };
+            Ok((Destination::DynamoDb(Box::new(target)), mapping))
+        }
+    }
+}
+
+fn endpoint(args: &DynamoArgs) -> Endpoint {
+    Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() }
+}
+
+/// Opens a live table, which tells its key.
+async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    let driver = DynamoDb::connect(&endpoint(args)).await?;
+    let table = driver.describe(table).await?;
+    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
+    let options =
+        ScanOptions { segments: args.segments, consistent: args.consistent_read, budget: args.read_capacity.parse()? };
+    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
+    tracing::info!("table {}: reading with {budget}", table.name);
+    Ok((Box::new(scan), key))
+}
+
+fn key_type(letter: char) -> KeyType {
+    match letter {
+        'S' => KeyType::S,
+        'N' => KeyType::N,
+        _ => KeyType::B,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The wires: connect, bind, fetch, classify errors. The only room that names an SQL or SDK client type.
 
+pub mod dynamodb;
 pub mod fault;
 mod mysql;
 pub mod objects;

@@ -162,6 +162,22 @@ pub(super) async fn fetch(
     Ok(rows.iter().map(|row| (0..row.len()).map(|column| value(row, column)).collect()).collect())
 }
 
+pub(super) async fn fetch_named(
+    connection: &mut MySqlConnection,
+    statement: &Statement,
+) -> FaultResult<Vec<Vec<(String, Fetched)>>> {
+    let rows = sqlx::raw_sql(statement.0.clone()).fetch_all(connection).await.map_err(|error| fault(&error))?;
+    // The text protocol: every value but NULL is text, whatever its type.
+    let cell = |row: &MySqlRow, column| {
+        let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).unwrap_or_default();
+        bytes.map_or(Fetched::Null, Fetched::Bytes)
+    };
+    let named = |row: &MySqlRow| {
+        (0..row.len()).map(|column| (row.column(column).name().to_owned(), cell(row, column))).collect()
+    };
+    Ok(rows.iter().map(named).collect())
+}
+
 fn value(row: &MySqlRow, column: usize) -> Fetched {
     let name = row.column(column).type_info().name();
     if name.contains("INT") && name.contains("UNSIGNED") {

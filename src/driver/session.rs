@@ -174,6 +174,19 @@ impl Session {
         }
     }
 
+    /// Runs a query without parameters by the text protocol and returns its rows with the names of their columns: for
+    /// what a server tells of itself.
+    ///
+    /// # Errors
+    /// The server's fault.
+    pub async fn fetch_named(&mut self, text: &str) -> FaultResult<Vec<Vec<(String, Fetched)>>> {
+        let text = Statement::new(text.to_owned());
+        match &mut self.wire {
+            Wire::MySql(connection) => within(self.answer_max, mysql::fetch_named(connection, &text)).await,
+            Wire::Sqlite(_) => Err(Fault::new(FaultKind::Other, "sqlite", "tells nothing of itself")),
+        }
+    }
+
     /// Begins a transaction that will write.
     ///
     /// # Errors

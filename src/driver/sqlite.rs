@@ -11,6 +11,11 @@ use std::time::Duration;
 /// Writers queue here: one file has one writer at a time.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A busy file is opened anew so often, half a minute in all.
+const CONNECTS_MAX: u32 = 600;
+/// And so soon.
+const CONNECT_AGAIN: Duration = Duration::from_millis(50);
+
 /// Rows of one page of ours lie all over the table, as DynamoDB's hash order has it. With the default cache of 2 MB each
 /// is a read, and with the default log of 4 MB each transaction is a checkpoint.
 const CACHE_KIB: &str = "-65536";
@@ -27,7 +32,15 @@ pub(super) async fn connect(path: &Path) -> FaultResult<SqliteConnection> {
         .pragma("cache_size", CACHE_KIB)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .disable_statement_logging();
-    SqliteConnection::connect_with(&options).await.map_err(|error| fault(&error))
+    // Switching a new file to WAL does not wait for another process that does the same: "busy" comes at once.
+    let mut attempts = 0;
+    loop {
+        match SqliteConnection::connect_with(&options).await.map_err(|error| fault(&error)) {
+            Err(fault) if fault.kind == FaultKind::Retry && attempts < CONNECTS_MAX => attempts += 1,
+            other => return other,
+        }
+        tokio::time::sleep(CONNECT_AGAIN).await;
+    }
 }
 
 fn bind<'c>(cells: impl Iterator<Item = CellRef<'c>>) -> FaultResult<SqliteArguments> {

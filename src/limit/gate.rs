@@ -1,11 +1,13 @@
 //! A limiter at work: the real clock, and tasks that wait for their turn.
 //!
-//! The one file of the room that is not pure. It decides nothing: it asks the [`Limiter`] whenever something has changed
+//! Not pure, as only `writers` beside it. It decides nothing: it asks the [`Limiter`] whenever something has changed
 //! or the time has come that the limiter named, and wakes whoever was admitted.
 #![expect(clippy::disallowed_methods, reason = "the clock enters the limiter here, as an argument")]
 
-use super::limiter::{Ask, LimitedBy, Limiter, Outcome, Rate, Ticket};
+use super::limiter::{Ask, LimitedBy, Limiter, Outcome, Ticket};
+use super::rate::Rate;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -76,6 +78,12 @@ impl Gate {
         self.changed.notify_waiters();
     }
 
+    /// Changes the rate of an index that writes feed.
+    pub fn set_index_rate(&self, name: &str, rate: Rate) {
+        self.lock().limiter.set_index_rate(name, rate, self.now());
+        self.changed.notify_waiters();
+    }
+
     /// What holds requests back right now.
     #[must_use]
     pub fn limited_by(&self) -> Option<LimitedBy> {
@@ -83,8 +91,13 @@ impl Gate {
     }
 
     /// Asks the limiter something that changes nothing.
-    pub fn look<T>(&self, look: impl FnOnce(&Limiter) -> T) -> T {
-        look(&self.lock().limiter)
+    pub fn look<T>(&self, look: impl FnOnce(&Limiter, Duration) -> T) -> T {
+        look(&self.lock().limiter, self.now())
+    }
+
+    /// Nothing more will be asked for the key.
+    pub fn forget(&self, key: u32) {
+        self.lock().limiter.forget(key);
     }
 
     /// Since the gate was made.
@@ -98,9 +111,21 @@ impl Gate {
     }
 }
 
+/// For the progress line, after "limited by:".
+impl fmt::Display for LimitedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LimitedBy::Budget => f.write_str("the capacity budget"),
+            LimitedBy::IndexBudget(name) => write!(f, "the capacity budget of index {name}"),
+            LimitedBy::Throttled(reason) => write!(f, "throttles: {reason}"),
+            LimitedBy::KeyRange(slowed) => write!(f, "hot key ranges ({slowed} slowed)"),
+        }
+    }
+}
+
 impl Admission<'_> {
     /// Tells what came of the request.
-    pub fn settle(mut self, outcome: &Outcome<'_>) {
+    pub fn settle(mut self, outcome: Outcome<'_>) {
         if let Some(ticket) = self.ticket.take() {
             self.gate.lock().limiter.settle(ticket, outcome, self.gate.now());
             self.gate.changed.notify_waiters();

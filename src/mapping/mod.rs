@@ -56,6 +56,13 @@ pub struct KeyAttribute {
     pub ty: KeyType,
 }
 
+/// As `--key` spells it.
+impl fmt::Display for KeyAttribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:?}", self.name, self.ty)
+    }
+}
+
 /// The type of a target column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ColumnType {

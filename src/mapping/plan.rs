@@ -92,11 +92,6 @@ impl Place {
         Place { slot: slots.slot(&path.root), path: path.clone() }
     }
 
-    /// The place of the whole attribute called `name`.
-    pub(super) fn whole(slots: &mut Slots, name: &str) -> Self {
-        Place::new(slots, &Path { root: name.to_owned(), steps: Vec::new() })
-    }
-
     /// What the path leads to.
     #[inline]
     pub(super) fn find<'a>(&self, found: &[Option<Value<'a>>]) -> Found<'a> {

@@ -16,7 +16,7 @@ pub mod work;
 
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
-use crate::monitor::Monitor;
+use crate::monitor::{Event, Monitor};
 use crate::sink::Sink;
 use crate::source::Source;
 use queue::{Budget, WorkQueue};
@@ -148,6 +148,7 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
         })
         .collect();
     let beat = tokio::spawn(heartbeat(Arc::clone(&flow)));
+    let tending = tokio::spawn(tend(Arc::clone(&flow)));
     let joined = tokio::task::spawn_blocking(move || {
         let mut sound = true;
         for reader in readers {
@@ -165,7 +166,20 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
         }
     }
     beat.abort();
+    tending.abort();
     flow.work.end().await
+}
+
+/// How often the sink looks after its target.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+
+/// Has the sink look after its target, until the run ends.
+async fn tend(flow: Arc<Flow>) {
+    loop {
+        flow.sink.tend().await;
+        flow.monitor.event(&Event::TargetLimited { by: flow.sink.limited_by().as_deref() });
+        tokio::time::sleep(TEND_EVERY).await;
+    }
 }
 
 /// Extends the lease three times as often as it needs, until the run ends.

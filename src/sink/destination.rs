@@ -1,8 +1,9 @@
 //! Where a run's rows go and where its state is kept: the same SQL database, or a DynamoDB table and a database beside
 //! it. The verb asks; which store answers is decided here and nowhere else.
 
-use super::dynamodb::cost::Cost;
+use super::dynamodb::pace::Pace;
 use super::dynamodb::{DynamoDbSink, DynamoDbSinkOptions, TableRequests, preflight};
+use super::health::Health;
 use super::inspect::{self, Inspected};
 use super::sql::{SqlSink, SqlSinkOptions};
 use super::{OnConflict, Sink};
@@ -12,7 +13,6 @@ use crate::driver::fault::Fault;
 use crate::driver::pool::{Loan, Pool};
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
-use crate::limit::gate::Gate;
 use crate::mapping::Mapping;
 use crate::model::counts::Canary;
 use crate::model::dialect::Dialect;
@@ -38,7 +38,7 @@ pub struct DynamoDbTarget {
     /// The table, as it was found.
     pub description: TableDescription,
     /// Paces the writes.
-    pub gate: Arc<Gate>,
+    pub pace: Arc<Pace>,
     /// Where the run's state is kept.
     pub state: Target,
 }
@@ -72,6 +72,8 @@ pub struct SinkOptions<'a> {
     pub writers: usize,
     /// The shuffle's seed.
     pub seed: u64,
+    /// Holds the writers when the database bears it badly.
+    pub health: Option<Arc<Health>>,
 }
 
 impl Destination {
@@ -132,12 +134,7 @@ impl Destination {
     ///
     /// # Errors
     /// Of the database.
-    pub async fn missing<'c>(
-        &self,
-        pool: &Pool,
-        mapping: &Mapping,
-        canaries: &'c [Canary],
-    ) -> Result<Vec<&'c Canary>> {
+    pub async fn missing<'c>(&self, pool: &Pool, mapping: &Mapping, canaries: &'c [Canary]) -> Result<Vec<&'c Canary>> {
         match self {
             Destination::DynamoDb(_) | Destination::Sql(Target::Null) => Ok(Vec::new()),
             Destination::Sql(_) => {
@@ -169,7 +166,8 @@ impl Destination {
             write_rows: is_sql && self.writes(),
             writers: options.writers,
         };
-        let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor));
+        let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor))
+            .watched_by(options.health.clone());
         let Destination::DynamoDb(target) = self else { return Arc::new(sql) };
         let table = target.description.name.clone();
         let dynamodb = DynamoDbSinkOptions {
@@ -182,8 +180,7 @@ impl Destination {
             seed: options.seed,
         };
         let requests = Arc::new(TableRequests { db: target.db.clone(), table });
-        let (gate, cost) = (Arc::clone(&target.gate), Cost::new(&target.description));
-        Arc::new(DynamoDbSink::new(requests, gate, cost, sql, dynamodb, monitor))
+        Arc::new(DynamoDbSink::new(requests, Arc::clone(&target.pace), sql, dynamodb, monitor))
     }
 
     async fn loan<'p>(&self, pool: &'p Pool) -> Result<Loan<'p>> {

@@ -20,21 +20,18 @@ use super::{OnConflict, Sink, WriteError};
 use crate::driver::dynamodb::{Batched, Charged, DynamoDb, Refusal, RefusalKind};
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind};
-use crate::limit::gate::Gate;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 use crate::monitor::Monitor;
-use cost::Cost;
+use pace::Pace;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use writing::Writing;
 
-pub mod cost;
+pub mod pace;
 pub mod preflight;
 mod queue;
-#[cfg(test)]
-mod tests;
 mod writing;
 
 /// Requests of one batch at once. A request takes some milliseconds whatever it holds, so a few dozen at once keep a
@@ -99,29 +96,26 @@ pub struct DynamoDbSinkOptions {
 /// Writes batches into one table.
 pub struct DynamoDbSink {
     requests: Arc<dyn Requests>,
-    gate: Arc<Gate>,
+    pace: Arc<Pace>,
     /// Writes no rows: proves fences and records.
     journal: SqlSink,
-    cost: Cost,
     in_flight: Semaphore,
     monitor: Arc<dyn Monitor>,
     options: DynamoDbSinkOptions,
 }
 
 impl DynamoDbSink {
-    /// A sink that sends `requests` at the pace of `gate`, charges by `cost`, and records in `journal`, which writes no
-    /// rows itself.
+    /// A sink that sends `requests` at a pace and records in `journal`, which writes no rows itself.
     #[must_use]
     pub fn new(
         requests: Arc<dyn Requests>,
-        gate: Arc<Gate>,
-        cost: Cost,
+        pace: Arc<Pace>,
         journal: SqlSink,
         options: DynamoDbSinkOptions,
         monitor: Arc<dyn Monitor>,
     ) -> Self {
         let in_flight = Semaphore::new(options.requests.max(1));
-        DynamoDbSink { requests, gate, journal, cost, in_flight, monitor, options }
+        DynamoDbSink { requests, pace, journal, in_flight, monitor, options }
     }
 
     async fn write_durably(&self, batch: &Batch, commit: Commit) -> Result<Counts, WriteError> {
@@ -175,6 +169,17 @@ impl DynamoDbSink {
 impl Sink for DynamoDbSink {
     fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>> {
         Box::pin(self.write_durably(batch, commit))
+    }
+
+    fn tend(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.pace.tend().await;
+            self.journal.tend().await;
+        })
+    }
+
+    fn limited_by(&self) -> Option<String> {
+        self.pace.limited_by().or_else(|| self.journal.limited_by())
     }
 }
 

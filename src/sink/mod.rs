@@ -5,6 +5,9 @@ use crate::error::Error;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 
+pub mod destination;
+pub mod dynamodb;
+pub mod health;
 pub mod inspect;
 pub mod sql;
 mod statements;
@@ -54,4 +57,14 @@ pub enum WriteError {
 pub trait Sink: Send + Sync {
     /// Writes one batch in one transaction. The counts are what became durable, by this attempt or an earlier one.
     fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>>;
+
+    /// Looks after the target: called every second while the run goes on.
+    fn tend(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    /// What holds the writers back right now, in plain words; none when nothing of its own does.
+    fn limited_by(&self) -> Option<String> {
+        None
+    }
 }

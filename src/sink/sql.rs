@@ -3,6 +3,7 @@
 //! This file decides about attempts: what is done again, what is waited out, what ends the run. One attempt is
 //! [`transaction`](super::transaction)'s.
 
+use super::health::Health;
 use super::inspect::select_key;
 use super::statements::Inserts;
 use super::transaction::{Abort, Settled, attempt};
@@ -13,13 +14,13 @@ use crate::driver::pool::Pool;
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::limit::retry::Backoff;
+use crate::limit::writers::Writers;
 use crate::mapping::Table;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// What a sink is made from.
 pub struct SqlSinkOptions {
@@ -39,7 +40,8 @@ pub struct SqlSinkOptions {
 /// Writes batches through a pool of sessions.
 pub struct SqlSink {
     pool: Arc<Pool>,
-    writers: Semaphore,
+    writers: Writers,
+    health: Option<Arc<Health>>,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) run: String,
     pub(super) names: Vec<String>,
@@ -69,7 +71,8 @@ impl SqlSink {
             (0..tables.len()).map(|table| replace && !options.guarded.get(table).copied().unwrap_or(false)).collect();
         SqlSink {
             pool,
-            writers: Semaphore::new(options.writers),
+            writers: Writers::new(u32::try_from(options.writers).unwrap_or(u32::MAX)),
+            health: None,
             monitor,
             run: options.run,
             names: tables.iter().map(|table| table.name.clone()).collect(),
@@ -82,6 +85,12 @@ impl SqlSink {
             guarded: options.guarded,
             replaces,
         }
+    }
+
+    /// The same, held back when the target bears it badly.
+    #[must_use]
+    pub fn watched_by(self, health: Option<Arc<Health>>) -> Self {
+        SqlSink { health, ..self }
     }
 
     /// Whether the claim is ours still, for a sink whose rows go elsewhere: it looks before it writes there, and while
@@ -105,21 +114,17 @@ impl SqlSink {
     }
 
     /// Writes the rows this sink writes, if any, and records how the batch ended, in one transaction.
-    pub(super) async fn record(
-        &self,
-        batch: &Batch,
-        commit: Commit,
-        settled: &Settled,
-    ) -> Result<Counts, WriteError> {
+    pub(super) async fn record(&self, batch: &Batch, commit: Commit, settled: &Settled) -> Result<Counts, WriteError> {
         let mut waits = Waits::new(commit);
         let mut again = false;
         loop {
-            let writer = self.writers.acquire().await;
+            let writer = self.writers.enter().await;
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
                 Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, settled, again).await {
                     Ok(counts) => {
                         self.pool.give_back(loan);
+                        writer.committed();
                         return Ok(counts);
                     }
                     Err(abort) => {
@@ -209,5 +214,17 @@ impl Waits {
 impl Sink for SqlSink {
     fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>> {
         Box::pin(async move { self.record(batch, commit, &Settled::unwritten(batch)).await })
+    }
+
+    fn tend(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(health) = &self.health {
+                self.writers.hold(health.trouble().await);
+            }
+        })
+    }
+
+    fn limited_by(&self) -> Option<String> {
+        self.writers.limited_by()
     }
 }

@@ -8,10 +8,11 @@
 mod reader;
 
 use super::{Description, Source, UnitReader};
-use crate::driver::dynamodb::{Capacity, DynamoDb, TableDescription};
+use crate::driver::dynamodb::{self, DynamoDb, TableDescription};
 use crate::error::{Error, Result};
-use crate::limit::budget::{Budget, Granted};
+use crate::limit::budget::{Allowance, Budget, Capacity, Direction};
 use crate::limit::gate::Gate;
+use crate::limit::pages::Pages;
 use crate::model::page::{Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
 use reader::SegmentReader;
@@ -59,8 +60,9 @@ struct Shared {
     consistent: bool,
     budget: Budget,
     gate: Gate,
-    /// Read units that a segment costs if all are alike.
-    mean: f64,
+    pages: Mutex<Pages>,
+    /// Bytes of the table, roughly.
+    bytes: u64,
     usage: Mutex<SourceUsage>,
     looked: Mutex<Duration>,
 }
@@ -77,24 +79,28 @@ impl DynamoDbScan {
         options: ScanOptions,
     ) -> Result<(DynamoDbScan, String)> {
         if !table.active {
-            return Err(Error::config(format!("table {} is being created or deleted: wait until it is active", table.name)));
+            return Err(Error::config(format!(
+                "table {} is being created or deleted: wait until it is active",
+                table.name
+            )));
         }
         let derived = (table.bytes / SEGMENT_BYTES).clamp(*SEGMENTS.start(), *SEGMENTS.end());
         let segments = options.segments.unwrap_or_else(|| u32::try_from(derived).unwrap_or(SEGMENTS_MAX));
         if segments == 0 || segments > SEGMENTS_MAX {
             return Err(Error::config(format!("--segments {segments}: give 1 to {SEGMENTS_MAX}")));
         }
-        let granted = granted(&options.budget, &table.read)?;
-        let per_unit = if options.consistent { 4096.0 } else { 8192.0 };
+        let allowance = allowance(options.budget, &table.read)?;
+        let item_bytes = (table.items > 0).then(|| table.bytes as f64 / table.items as f64);
         let shared = Shared {
             driver,
             runtime,
             table: table.name.clone(),
             segments,
             consistent: options.consistent,
-            budget: options.budget.clone(),
-            gate: Gate::new(granted.rate),
-            mean: table.bytes as f64 / per_unit / f64::from(segments),
+            budget: options.budget,
+            gate: Gate::new(allowance.rate),
+            pages: Mutex::new(Pages::new(item_bytes, options.consistent)),
+            bytes: table.bytes,
             usage: Mutex::default(),
             looked: Mutex::new(Duration::ZERO),
         };
@@ -108,7 +114,7 @@ impl DynamoDbScan {
         };
         let mut scan = DynamoDbScan { shared: Arc::new(shared), description, options };
         scan.cut(segments);
-        Ok((scan, granted.explanation))
+        Ok((scan, allowance.why))
     }
 
     /// Cuts the table into `segments` units.
@@ -120,8 +126,9 @@ impl DynamoDbScan {
 }
 
 /// The rate that `budget` allows of `capacity`.
-fn granted(budget: &Budget, capacity: &Capacity) -> Result<Granted> {
-    budget.of(capacity.provisioned, capacity.on_demand_max, capacity.warm)
+fn allowance(budget: Budget, capacity: &dynamodb::Capacity) -> Result<Allowance> {
+    let dynamodb::Capacity { provisioned, on_demand_max, warm } = *capacity;
+    budget.allow(&Capacity { provisioned, on_demand_max, warm }, None, Direction::Read)
 }
 
 impl Source for DynamoDbScan {
@@ -140,7 +147,6 @@ impl Source for DynamoDbScan {
             )));
         }
         let Some(shared) = Arc::get_mut(&mut self.shared) else { return Err(Error::internal("the scan has begun")) };
-        shared.mean *= f64::from(shared.segments) / f64::from(begun);
         shared.segments = begun;
         self.cut(begun);
         Ok(())
@@ -160,6 +166,10 @@ impl Source for DynamoDbScan {
 }
 
 impl Shared {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn usage(&self) -> MutexGuard<'_, SourceUsage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,8 +184,8 @@ impl Shared {
             }
             *looked = self.gate.now();
         }
-        match self.driver.describe(&self.table).await.and_then(|table| granted(&self.budget, &table.read)) {
-            Ok(granted) => self.gate.set_rate(granted.rate),
+        match self.driver.describe(&self.table).await.and_then(|table| allowance(self.budget, &table.read)) {
+            Ok(allowance) => self.gate.set_rate(allowance.rate),
             Err(error) => tracing::warn!("table {}: its capacity could not be asked for: {error}", self.table),
         }
     }

@@ -6,6 +6,7 @@ use crate::report::SourceUsage;
 use tokio_util::sync::CancellationToken;
 
 pub mod dynamodb_export;
+pub mod dynamodb_scan;
 
 /// What a source is, for the run's fingerprint and the report.
 #[derive(Clone, Debug, PartialEq, Eq)]

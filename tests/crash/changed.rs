@@ -50,15 +50,13 @@ fn a_target_changed_since_is_refused_and_a_restart_begins_anew() {
 
 #[test]
 fn a_target_emptied_underway_is_not_complete() {
-    // Enough that a file, the quickest target, is still being written when it is emptied.
-    let orders = &Orders::new(120_000, 6, 7);
+    let orders = Orders::shared();
     let folder = tempfile::tempdir().unwrap();
     for place in Place::all(folder.path()) {
-        let running = orders.engine(&place).spawn();
-        while place.count("SELECT COUNT(*) FROM orders") == 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let mut running = orders.engine(&place).env("TRANSVASE_STOP_AT", "committed:3").spawn();
+        running.wait_to_sleep();
         place.execute(empty(&place));
+        running.signal("CONT");
         let outcome = running.wait(Duration::from_secs(120)).expect(6);
         assert_eq!(outcome.report["status"], "failed");
         assert!(outcome.stderr.contains("--restart"), "{}", outcome.stderr);

@@ -28,7 +28,10 @@ fn abort_at(orders: &Orders, place: &Place, point: &str, nth: u64) {
 
 #[test]
 fn a_process_that_dies_at_every_point_in_turn_ends_with_every_item_once() {
-    let orders = Orders::shared();
+    Orders::both().into_iter().for_each(dies_at_every_point);
+}
+
+fn dies_at_every_point(orders: &Orders) {
     let folder = tempfile::tempdir().unwrap();
     for place in Place::all(folder.path()) {
         for point in POINTS {
@@ -43,14 +46,17 @@ fn a_process_that_dies_at_every_point_in_turn_ends_with_every_item_once() {
 
 #[test]
 fn a_process_that_dies_once_at_any_point_is_resumed() {
-    let orders = Orders::shared();
+    Orders::both().into_iter().for_each(dies_once);
+}
+
+fn dies_once(orders: &Orders) {
     let nths: &[u64] = if is_soak() { &[1, 2, 5, 11] } else { &[3] };
     let began = Instant::now();
     let mut deaths = 0;
     for point in POINTS {
-        // Every file has several pages, every run six files and one end.
+        // Every unit has several pages, every run at least five units and one end.
         for nth in nths.iter().map(|nth| if point == "run-complete" { 1 } else { *nth }) {
-            let nth = if ["unit-claimed", "folded", "unit-done"].contains(&point) { nth.min(6) } else { nth };
+            let nth = if ["unit-claimed", "folded", "unit-done"].contains(&point) { nth.min(5) } else { nth };
             let folder = tempfile::tempdir().unwrap();
             let places = Place::all(folder.path());
             let picked = if is_soak() { &places[..] } else { &places[deaths % 3..deaths % 3 + 1] };
@@ -61,5 +67,5 @@ fn a_process_that_dies_once_at_any_point_is_resumed() {
             deaths += picked.len();
         }
     }
-    println!("{deaths} deaths at named points in {:.0?}", began.elapsed());
+    println!("{}: {deaths} deaths at named points in {:.0?}", orders.kind(), began.elapsed());
 }

@@ -6,7 +6,12 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_process_killed_at_random_moments_loses_and_doubles_nothing() {
-    let orders = Orders::shared();
+    for orders in Orders::both() {
+        kill_at_random(orders);
+    }
+}
+
+fn kill_at_random(orders: &Orders) {
     let rng = &mut seeded("random kills");
     let (kills_wanted, began) = (if is_soak() { 100 } else { 6 }, Instant::now());
     let (mut kills, mut runs, mut resumed_at) = (0, 0, Vec::new());
@@ -30,6 +35,10 @@ fn a_process_killed_at_random_moments_loses_and_doubles_nothing() {
         orders.assert_complete(&place, orders.engine(&place).run());
         runs += 1;
     }
-    println!("{kills} kills in {runs} runs, {:.0?}; percent durable at each: {resumed_at:?}", began.elapsed());
+    println!(
+        "{}: {kills} kills in {runs} runs, {:.0?}; percent durable at each: {resumed_at:?}",
+        orders.kind(),
+        began.elapsed()
+    );
     assert!(resumed_at.iter().any(|percent| (1..100).contains(percent)), "no kill hit a run underway: {resumed_at:?}");
 }

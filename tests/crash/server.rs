@@ -6,8 +6,7 @@ use crate::support::servers::{Kind, Server, ServerOptions};
 use std::time::{Duration, Instant};
 
 /// Kills a server `rounds` times, each time during another run; returns the items that it lost in all.
-fn kill_underway(kind: Kind, flush: u8, rounds: u32) -> u64 {
-    let orders = Orders::shared();
+fn kill_underway(orders: &Orders, kind: Kind, flush: u8, rounds: u32) -> u64 {
     let rng = &mut seeded(&format!("{kind:?} killed with flush {flush}"));
     let began = Instant::now();
     let mut server = Server::start(kind, &ServerOptions { flush_log_at_trx_commit: flush, ..ServerOptions::default() });
@@ -36,23 +35,35 @@ fn kill_underway(kind: Kind, flush: u8, rounds: u32) -> u64 {
         }
         orders.assert_complete(&place, outcome);
     }
-    println!("{kind:?}, flush {flush}: {rounds} kills, {cut} underway, {lost} items lost, {:.0?}", began.elapsed());
+    println!(
+        "{}, {kind:?}, flush {flush}: {rounds} kills, {cut} underway, {lost} items lost, {:.0?}",
+        orders.kind(),
+        began.elapsed()
+    );
     lost
 }
 
 #[test]
 fn mysql_killed_during_a_run_costs_nothing() {
-    kill_underway(Kind::MySql, 1, if is_soak() { 10 } else { 1 });
+    kill_underway(Orders::shared(), Kind::MySql, 1, if is_soak() { 10 } else { 1 });
 }
 
 #[test]
 fn mysql_that_forgets_commits_is_written_to_again() {
-    let lost = kill_underway(Kind::MySql, 0, if is_soak() { 25 } else { 2 });
+    let lost = kill_underway(Orders::shared(), Kind::MySql, 0, if is_soak() { 25 } else { 2 });
     assert!(lost > 0 || !is_soak(), "no kill cost a commit: this proves nothing");
 }
 
 #[test]
 fn mariadb_that_forgets_commits_is_written_to_again() {
-    let lost = kill_underway(Kind::MariaDb, 0, if is_soak() { 25 } else { 2 });
+    let lost = kill_underway(Orders::shared(), Kind::MariaDb, 0, if is_soak() { 25 } else { 2 });
+    assert!(lost > 0 || !is_soak(), "no kill cost a commit: this proves nothing");
+}
+
+#[test]
+fn a_live_table_is_read_anew_from_where_the_ledger_ends() {
+    let [_, live] = Orders::both();
+    let rounds = if is_soak() { 15 } else { 2 };
+    let lost = kill_underway(live, Kind::MariaDb, 0, rounds) + kill_underway(live, Kind::MySql, 0, rounds);
     assert!(lost > 0 || !is_soak(), "no kill cost a commit: this proves nothing");
 }

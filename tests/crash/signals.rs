@@ -9,9 +9,11 @@ fn a_stopped_run_drains_exits_4_and_is_resumed() {
     let orders = Orders::shared();
     let folder = tempfile::tempdir().unwrap();
     for (place, name) in Place::all(folder.path()).into_iter().zip(["TERM", "INT", "TERM"]) {
-        let mut running = orders.engine(&place).spawn();
-        running.wait_to_say("items to read");
+        // Woken, it finds the signal before anything else is done.
+        let mut running = orders.engine(&place).env("TRANSVASE_STOP_AT", "committed:2").spawn();
+        running.wait_to_sleep();
         running.signal(name);
+        running.signal("CONT");
         let outcome = running.wait(Duration::from_secs(30)).expect(4);
         assert_eq!(outcome.report["status"], "interrupted");
         assert!(outcome.stderr.contains("stopping: pages in flight are being finished"), "{}", outcome.stderr);

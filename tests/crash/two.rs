@@ -1,8 +1,10 @@
 //! Two processes on one run, awake or asleep.
 
-use super::{seeded, while_below};
+use super::seeded;
+use crate::generator::rng::Rng;
 use crate::support::engine::Running;
-use crate::support::orders::{Orders, Place, is_soak};
+use crate::support::orders::{Orders, Place, block_on, is_soak};
+use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -24,27 +26,40 @@ fn two_processes_share_a_run_and_write_each_page_once() {
     }
 }
 
-/// Starts a run and stops it (SIGSTOP) underway; what it was doing is in the middle of being done. On SQLite not inside
-/// a transaction, since the one file would be locked for everybody.
-fn asleep(orders: &Orders, place: &Place, after: Duration) -> Running {
-    let mut running = orders.engine(place).args(&["--lease-seconds", "1"]).spawn();
-    running.wait_to_say("items to read");
-    std::thread::sleep(after);
-    loop {
-        running.signal("STOP");
-        let Place::File(path) = place else { return running };
-        let free = crate::support::orders::block_on(async {
-            use sqlx::{Connection, Executor};
-            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
-            let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-            connection.execute("BEGIN IMMEDIATE").await.is_ok()
-        });
-        if free {
-            return running;
-        }
+/// Where a process may fall asleep. On SQLite not inside a transaction, since the one file would be locked for everybody.
+const OUTSIDE: [&str; 4] = ["unit-claimed", "page-read", "page-encoded", "committed"];
+const INSIDE: [&str; 3] = ["transaction-begun", "rows-written", "ledger-written"];
+
+/// A run that fell asleep at some point of a page's life, its lease a second.
+fn asleep(orders: &Orders, place: &Place, rng: &mut Rng) -> Running {
+    let inside: &[&str] = if matches!(place, Place::File(_)) { &[] } else { &INSIDE };
+    let points: Vec<&str> = OUTSIDE.iter().chain(inside).copied().collect();
+    let point = points[usize::try_from(rng.below(points.len() as u64)).unwrap()];
+    let point = format!("{point}:{}", 1 + rng.below(5));
+    let mut running = orders.engine(place).args(&["--lease-seconds", "1"]).env("TRANSVASE_STOP_AT", &point).spawn();
+    running.wait_to_sleep();
+    assert!(!running.has_ended(), "{point} never came: {}", running.said());
+    println!("asleep at {point}");
+    // Another of its connections may be in a transaction: the one file would be locked for everybody.
+    while let Place::File(path) = place
+        && is_locked(path)
+    {
         running.signal("CONT");
         std::thread::sleep(Duration::from_millis(3));
+        running.signal("STOP");
+        running.wait_to_sleep();
+        assert!(!running.has_ended(), "it was awake too long: {}", running.said());
     }
+    running
+}
+
+fn is_locked(path: &Path) -> bool {
+    use sqlx::{Connection, Executor};
+    block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        connection.execute("BEGIN IMMEDIATE").await.is_err()
+    })
 }
 
 #[test]
@@ -56,7 +71,7 @@ fn a_process_woken_after_its_lease_writes_nothing_more() {
         let folder = folder.path().join(round.to_string());
         std::fs::create_dir(&folder).unwrap();
         for place in Place::all(&folder) {
-            let sleeper = asleep(orders, &place, while_below(rng, Duration::from_millis(300)));
+            let sleeper = asleep(orders, &place, rng);
             let durable = place.count("SELECT COUNT(*) FROM orders");
             // Its lease is a second; the other takes over as soon as that has run out.
             orders.assert_complete(&place, orders.engine(&place).args(&["--lease-seconds", "1"]).run());
@@ -83,7 +98,7 @@ fn a_process_woken_after_its_lease_with_nobody_else_goes_on() {
         let folder = folder.path().join(round.to_string());
         std::fs::create_dir(&folder).unwrap();
         for place in Place::all(&folder) {
-            let sleeper = asleep(orders, &place, while_below(rng, Duration::from_millis(300)));
+            let sleeper = asleep(orders, &place, rng);
             std::thread::sleep(Duration::from_millis(3200));
             sleeper.signal("CONT");
             orders.assert_complete(&place, sleeper.wait(LIMIT));
@@ -95,10 +110,9 @@ fn a_process_woken_after_its_lease_with_nobody_else_goes_on() {
 fn a_process_woken_after_a_restart_of_its_run_writes_nothing_more() {
     let orders = Orders::shared();
     let folder = tempfile::tempdir().unwrap();
+    let rng = &mut seeded("woken after a restart");
     for place in Place::all(folder.path()) {
-        // A file takes it all within a tenth of a second.
-        let after = if matches!(place, Place::File(_)) { 10 } else { 150 };
-        let sleeper = asleep(orders, &place, Duration::from_millis(after));
+        let sleeper = asleep(orders, &place, rng);
         let outcome = orders.engine(&place).args(&["--restart", "--live-target"]).run().expect(0);
         assert_eq!(outcome.number("/read"), orders.items);
         assert_eq!(outcome.number("/outcomes/written") + outcome.number("/outcomes/present"), orders.items);

@@ -101,6 +101,21 @@ impl Running {
         }
     }
 
+    /// Waits until it sleeps (SIGSTOP), every thread of it, or has ended. A thread that is not on a processor when the
+    /// signal comes stops only when it gets there.
+    pub(crate) fn wait_to_sleep(&mut self) {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let sleeps =
+            |task: &std::path::Path| std::fs::read_to_string(task.join("stat")).is_ok_and(|stat| stat.contains(") T "));
+        let all_sleep = || {
+            let tasks = std::fs::read_dir(&tasks).into_iter().flatten();
+            tasks.map(|task| task.unwrap().path()).all(|task| sleeps(&task))
+        };
+        while !all_sleep() && !self.has_ended() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

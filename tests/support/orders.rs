@@ -1,8 +1,9 @@
-//! A generated export of orders, its truth, and the places that it is copied to.
+//! Generated orders, as an export or as a live table; their truth, and the places that they are copied to.
 //!
 //! The comparison is made here, from the generator's lines and what the database gives back, by `serde_json`: none of
 //! the engine's code takes part.
 
+use super::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use super::engine::{Engine, Outcome};
 use super::servers::{BOTH, Database, Server, execute, shared};
 use crate::generator::export::{self, Options};
@@ -18,9 +19,11 @@ use tempfile::TempDir;
 /// The key of the orders, as `--key` takes it.
 pub(crate) const KEY: &str = "customer_id:S,order_id:S";
 
-/// An export of orders: some pages of 1 MiB in each of its files.
+/// An export of orders, some pages of 1 MiB in each of its files; or a table that holds them.
 pub(crate) struct Orders {
     folder: TempDir,
+    /// The live table's server.
+    server: Option<DynamoServer>,
     /// How many.
     pub(crate) items: u64,
     truth: BTreeMap<(String, String), String>,
@@ -32,16 +35,30 @@ impl Orders {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("exports");
         export::write(&Options { out, items, files, seed, level: 1, ..Options::default() }).unwrap();
+        Orders { folder, server: None, items, truth: truth(items, seed) }
+    }
+
+    /// A live table of orders.
+    pub(crate) fn live(items: u64, seed: u64) -> Orders {
+        let server = DynamoServer::start();
+        server.create("orders", KEY);
         let generator = Items::new(Shape::Orders, seed);
-        let truth = (0..items).map(|index| {
-            let mut line = Vec::new();
-            generator.write_line(index, &mut line).unwrap();
-            let item = serde_json::from_slice::<Value>(&line).unwrap()["Item"].take();
-            let key = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
-            ((key("customer_id"), key("order_id")), canonical(&item))
-        });
-        let truth = truth.collect();
-        Orders { folder, items, truth }
+        let mut lines = Vec::new();
+        (0..items).for_each(|index| generator.write_line(index, &mut lines).unwrap());
+        server.load_lines("orders", &lines);
+        let folder = tempfile::tempdir().unwrap();
+        Orders { folder, server: Some(server), items, truth: truth(items, seed) }
+    }
+
+    /// The one that most tests share, as an export and as a live table.
+    pub(crate) fn both() -> [&'static Orders; 2] {
+        static LIVE: OnceLock<Orders> = OnceLock::new();
+        [Orders::shared(), LIVE.get_or_init(|| Orders::live(if is_soak() { 60_000 } else { 30_000 }, 7))]
+    }
+
+    /// What it is, for a test's messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.server.is_some() { "live table" } else { "export" }
     }
 
     /// The one that most tests share: about 16 pages in 6 files; four times that in a soak.
@@ -69,8 +86,22 @@ impl Orders {
     pub(crate) fn engine_to(&self, place: &Place, url: &str) -> Engine {
         let folder = self.folder();
         let from = folder.to_str().unwrap();
-        let engine = Engine::new(&["backfill", "--from", from, "--key", KEY, "--to", url]).report();
-        let engine = engine.args(&["--memory", "16MiB"]);
+        let engine = match &self.server {
+            None => Engine::new(&["backfill", "--from", from, "--key", KEY, "--to", url]),
+            // few segments, so that each has some pages
+            Some(server) => AWS_ENVIRONMENT.into_iter().fold(
+                Engine::new(&["backfill", "--from", "dynamodb://orders", "--to", url]).args(&[
+                    "--endpoint-url",
+                    &server.url(),
+                    "--segments",
+                    "5",
+                    "--read-capacity",
+                    "unlimited",
+                ]),
+                |engine, (name, value)| engine.env(name, value),
+            ),
+        };
+        let engine = engine.report().args(&["--memory", "16MiB"]);
         match place {
             Place::Server(database) => engine.env("MYSQL_PWD", database.password()),
             Place::File(_) => engine,
@@ -92,7 +123,9 @@ impl Orders {
     #[track_caller]
     pub(crate) fn assert_complete(&self, place: &Place, outcome: Outcome) -> Outcome {
         let outcome = outcome.expect(0);
-        assert_eq!(outcome.number("/items"), self.items, "{}", outcome.report);
+        if self.server.is_none() {
+            assert_eq!(outcome.number("/items"), self.items, "{}", outcome.report);
+        }
         assert_eq!(outcome.number("/read"), self.items, "{}", outcome.report);
         assert_eq!(outcome.number("/outcomes/written"), self.items, "{}", outcome.report);
         for none in ["/outcomes/present", "/outcomes/rejected", "/outcomes/tombstoned", "/skipped"] {
@@ -101,6 +134,19 @@ impl Orders {
         self.assert_equal(place);
         outcome
     }
+}
+
+/// The canonical items by their keys.
+fn truth(items: u64, seed: u64) -> BTreeMap<(String, String), String> {
+    let generator = Items::new(Shape::Orders, seed);
+    let truth = (0..items).map(|index| {
+        let mut line = Vec::new();
+        generator.write_line(index, &mut line).unwrap();
+        let item = serde_json::from_slice::<Value>(&line).unwrap()["Item"].take();
+        let key = |name: &str| item[name]["S"].as_str().unwrap().to_owned();
+        ((key("customer_id"), key("order_id")), canonical(&item))
+    });
+    truth.collect()
 }
 
 /// A target.

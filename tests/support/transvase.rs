@@ -202,6 +202,12 @@ impl<'t> Backfill<'t> {
         Backfill { command, folder }
     }
 
+    /// With an environment variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Runs it to its end.
     pub(crate) fn run(mut self) -> Ended {
         let _gone = std::fs::remove_file(self.folder.join("report.json"));

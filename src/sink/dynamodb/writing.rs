@@ -9,13 +9,12 @@
 //! Either way nothing was overwritten.
 
 use super::queue::Queue;
-use super::{Cost, DynamoDbSink, OnConflict};
+use super::{DynamoDbSink, OnConflict};
 use crate::driver::dynamodb::{Batched, Charged, Refusal, RefusalKind};
 use crate::error::{Error, ErrorKind};
 use crate::limit::gate::Admission;
 use crate::limit::limiter::{Ask, Outcome};
 use crate::limit::retry::Backoff;
-use crate::limit::throttle::{ThrottleReason, What};
 use crate::model::batch::{Batch, TableRows};
 use crate::model::canonical::canonical;
 use crate::model::decode::Decoder;
@@ -111,27 +110,21 @@ impl<'s> Writing<'s> {
         let answer = self.sink.requests.batch_put(&items).await;
         drop(permit);
         match answer {
-            Ok(Batched { unprocessed, charged }) if unprocessed.is_empty() => {
-                self.charge(admission, units, &charged);
-                waits.answered();
-                Ok(())
-            }
             Ok(Batched { unprocessed, charged }) => {
-                let left = || unprocessed.iter().filter_map(|place| rows.get(*place).copied());
-                let done = units.saturating_sub(left().map(|row| self.units(row)).sum());
-                self.charge(admission, done, &charged);
-                // Why they were left is not said; mostly it is throttling, which the limiter must hear of.
-                self.sink.monitor.event(&Event::Retried { code: "UnprocessedItems" });
-                self.admit(0).await.settle(&Outcome::Throttled(&[unstated()]));
-                if left().count() < rows.len() {
+                settle_written(admission, &charged, !unprocessed.is_empty());
+                if unprocessed.len() < rows.len() {
                     waits.answered();
                 }
-                pause(waits.throttled.wait()).await;
-                lock(&self.queue).put_back(left());
+                if !unprocessed.is_empty() {
+                    self.sink.monitor.event(&Event::Retried { code: "UnprocessedItems" });
+                    pause(waits.throttled.wait()).await;
+                    let left = unprocessed.iter().filter_map(|place| rows.get(*place).copied());
+                    lock(&self.queue).put_back(left);
+                }
                 Ok(())
             }
             Err(refusal) if matches!(refusal.kind, RefusalKind::Value) => {
-                admission.settle(&Outcome::Charged(0.0));
+                admission.settle(Outcome::Charged(0.0));
                 let found = lock(&self.queue).suspect(rows);
                 if let Some(row) = found {
                     self.reject(row, &refusal);
@@ -158,17 +151,17 @@ impl<'s> Writing<'s> {
             drop(permit);
             match answer {
                 Ok(charged) => {
-                    self.charge(admission, units, &charged);
+                    settle_written(admission, &charged, false);
                     waits.answered();
                     return Ok(());
                 }
                 Err(refusal) if matches!(refusal.kind, RefusalKind::ConditionFailed) => {
-                    admission.settle(&Outcome::Charged(Cost::of_failed_condition(units)));
+                    admission.settle(Outcome::Charged(units));
                     waits.answered();
                     return self.found_there(row, may_be_ours, waits).await;
                 }
                 Err(refusal) if matches!(refusal.kind, RefusalKind::Value) => {
-                    admission.settle(&Outcome::Charged(0.0));
+                    admission.settle(Outcome::Charged(0.0));
                     self.reject(row, &refusal);
                     return Ok(());
                 }
@@ -235,9 +228,9 @@ impl<'s> Writing<'s> {
     /// After a refusal that is no verdict: tells the limiter, waits, or gives up.
     async fn refused(&self, admission: Admission<'_>, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
         match &refusal.kind {
-            RefusalKind::Throttled(reasons) => admission.settle(&Outcome::Throttled(reasons)),
-            RefusalKind::Unknown => admission.settle(&Outcome::Unknown),
-            _ => admission.settle(&Outcome::Charged(0.0)),
+            RefusalKind::Throttled(reasons) => admission.settle(Outcome::Throttled(reasons)),
+            RefusalKind::Unknown => admission.settle(Outcome::Unknown),
+            _ => admission.settle(Outcome::Charged(0.0)),
         }
         self.wait(refusal, waits).await
     }
@@ -256,15 +249,9 @@ impl<'s> Writing<'s> {
         Ok(())
     }
 
-    async fn admit(&self, units: u64) -> Admission<'_> {
-        let estimate = self.sink.cost.estimate(units);
+    async fn admit(&self, estimate: f64) -> Admission<'_> {
         // Items of one unit lie close together in the target as well, as long as the key is the same.
-        let ask = Ask { key: self.batch.page.span.unit, need: 0, estimate };
-        self.sink.gate.admit(ask).await
-    }
-
-    fn charge(&self, admission: Admission<'_>, units: u64, charged: &Charged) {
-        admission.settle(&Outcome::Charged(self.sink.cost.charge(units, charged)));
+        self.sink.pace.gate().admit(Ask { key: self.batch.page.span.unit, need: 0, estimate }).await
     }
 
     /// The row's item as JSON: its last cell.
@@ -276,8 +263,11 @@ impl<'s> Writing<'s> {
         }
     }
 
-    fn units(&self, row: u32) -> u64 {
-        write_units(item_bytes(self.item(row)))
+    /// Write units of the row's item by its own size, at least one. Also what a failed condition is charged, of which
+    /// no answer tells: by the larger of the two items, and ours is the one we know.
+    #[expect(clippy::cast_precision_loss, reason = "an item has at most 400 units")]
+    fn units(&self, row: u32) -> f64 {
+        write_units(item_bytes(self.item(row))) as f64
     }
 
     fn reject(&self, row: u32, refusal: &Refusal) {
@@ -301,9 +291,8 @@ impl<'s> Writing<'s> {
     }
 }
 
-/// What is known of a throttle that a batch's answer only hints at.
-fn unstated() -> ThrottleReason {
-    ThrottleReason { what: What::Unstated, write: true }
+fn settle_written(admission: Admission<'_>, charged: &Charged, unprocessed: bool) {
+    admission.settle(Outcome::Written { units: charged.total(), indexes: &charged.indexes, unprocessed });
 }
 
 async fn pause(wait: Option<Duration>) {

@@ -25,10 +25,8 @@ pub(super) struct SegmentReader {
     /// The key to go on from.
     after: Option<String>,
     ended: bool,
-    /// Read units that this segment has cost.
-    cost: f64,
-    /// Read units of an item, by the last page that had some.
-    item_units: Option<f64>,
+    /// What it gave so far, since this process has it.
+    read_bytes: u64,
     failures: u32,
     empty_pages: u64,
 }
@@ -42,8 +40,7 @@ impl SegmentReader {
             position: wanted.items.first().map_or(0, |range| range.start),
             after: wanted.after.clone().filter(|_| !ended),
             ended,
-            cost: 0.0,
-            item_units: None,
+            read_bytes: 0,
             failures: 0,
             empty_pages: 0,
         }
@@ -53,32 +50,32 @@ impl SegmentReader {
     async fn request(&mut self) -> Result<Option<Scanned>> {
         let shared = Arc::clone(&self.shared);
         shared.look_again().await;
-        let (estimate, limit) = shared.gate.look(|limiter| {
-            (limiter.predict(self.segment), limiter.limit_for(self.segment, self.item_units))
-        });
-        let need = need(shared.mean, self.cost);
-        let admission = shared.gate.admit(Ask { key: self.segment, need, estimate }).await;
+        let most = shared.gate.look(|limiter, now| limiter.page_most(self.segment, now));
+        let size = shared.pages().next(self.segment, most);
+        let need = need(shared.bytes / u64::from(shared.segments), self.read_bytes);
+        let admission = shared.gate.admit(Ask { key: self.segment, need, estimate: size.estimate }).await;
         let call = ScanCall {
             table: &shared.table,
             segment: self.segment,
             segments: shared.segments,
             after: self.after.as_deref(),
-            limit,
+            limit: size.limit,
             consistent: shared.consistent,
         };
         match shared.driver.scan(&call).await {
             Ok(scanned) => {
                 let units = scanned.charged.units;
-                admission.settle(&Outcome::Charged(units));
+                admission.settle(Outcome::Charged(units));
+                shared.pages().learn(self.segment, scanned.items, units);
                 shared.usage().read_units += units;
-                self.cost += units;
+                self.read_bytes += scanned.lines.len() as u64;
                 self.failures = 0;
                 Ok(Some(scanned))
             }
             Err(refusal) => {
                 match &refusal.kind {
-                    RefusalKind::Throttled(reasons) => admission.settle(&Outcome::Throttled(reasons)),
-                    _ => admission.settle(&Outcome::Unknown),
+                    RefusalKind::Throttled(reasons) => admission.settle(Outcome::Throttled(reasons)),
+                    _ => admission.settle(Outcome::Unknown),
                 }
                 self.refused(refusal).map(|()| None)
             }
@@ -121,16 +118,22 @@ impl SegmentReader {
         self.after = scanned.next;
         if scanned.items == 0 {
             if self.ended {
+                self.forget();
                 return Read::End;
             }
             self.count_empty();
             return Read::Empty;
         }
-        self.item_units = Some(scanned.charged.units / scanned.items as f64);
         let span = Span { unit: self.segment, from: self.position, to: self.position + scanned.items };
         self.position = span.to;
         let reached = Some(self.after.clone().unwrap_or_else(|| END.to_owned()));
         Read::Page(Page { span, bytes: scanned.lines, reached })
+    }
+
+    /// The segment has ended: whoever learned of its pace need not remember it.
+    fn forget(&self) {
+        self.shared.gate.forget(self.segment);
+        self.shared.pages().forget(self.segment);
     }
 
     fn count_empty(&mut self) {
@@ -146,6 +149,7 @@ impl SegmentReader {
 impl UnitReader for SegmentReader {
     fn next(&mut self, halt: &CancellationToken) -> Result<Read> {
         if self.ended {
+            self.forget();
             return Ok(Read::End);
         }
         let runtime = self.shared.runtime.clone();

@@ -1,0 +1,121 @@
+//! The bodies of requests: JSON written around the bytes of items. Pure.
+
+use super::body::push_on_one_line;
+
+/// One page of a scan.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanCall<'a> {
+    /// The table.
+    pub table: &'a str,
+    /// Which segment, from 0.
+    pub segment: u32,
+    /// Of how many: 1 to 1,000,000. Positions of another number of segments are worth nothing.
+    pub segments: u32,
+    /// After which key, as raw JSON: what the page before gave as `next`. None begins the segment.
+    pub after: Option<&'a str>,
+    /// At most so many items; none for as many as fit in 1 MB.
+    pub limit: Option<u32>,
+    /// Strongly consistent, at twice the price.
+    pub consistent: bool,
+}
+
+/// The body of a Scan.
+pub(super) fn scan(call: &ScanCall<'_>) -> Vec<u8> {
+    let mut body = format!(
+        r#"{{"TableName":{},"Segment":{},"TotalSegments":{},"ConsistentRead":{},"ReturnConsumedCapacity":"TOTAL""#,
+        quoted(call.table),
+        call.segment,
+        call.segments,
+        call.consistent
+    );
+    if let Some(limit) = call.limit {
+        body.push_str(&format!(r#","Limit":{limit}"#));
+    }
+    if let Some(after) = call.after {
+        body.push_str(r#","ExclusiveStartKey":"#);
+        body.push_str(after);
+    }
+    body.push('}');
+    body.into_bytes()
+}
+
+/// The body of a PutItem.
+pub(super) fn put(table: &str, item: &[u8], absent: Option<&str>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(item.len() + 256);
+    body.extend_from_slice(
+        format!(r#"{{"TableName":{},"ReturnConsumedCapacity":"INDEXES","#, quoted(table)).as_bytes(),
+    );
+    if let Some(key) = absent {
+        // by a placeholder: a name may be a reserved word, and hold any character
+        let names = format!(r##""ExpressionAttributeNames":{{"#k":{}}},"##, quoted(key));
+        body.extend_from_slice(br#""ConditionExpression":"attribute_not_exists(#k)","#);
+        body.extend_from_slice(names.as_bytes());
+    }
+    body.extend_from_slice(br#""Item":"#);
+    push_on_one_line(&mut body, item);
+    body.push(b'}');
+    body
+}
+
+/// The body of a consistent GetItem.
+pub(super) fn get(table: &str, key: &[u8]) -> Vec<u8> {
+    let mut body = format!(r#"{{"TableName":{},"ConsistentRead":true,"Key":"#, quoted(table)).into_bytes();
+    push_on_one_line(&mut body, key);
+    body.push(b'}');
+    body
+}
+
+/// The body of a BatchWriteItem of puts.
+pub(super) fn batch_put(table: &str, items: &[&[u8]]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(items.iter().map(|item| item.len() + 32).sum::<usize>() + 256);
+    let head = format!(r#"{{"ReturnConsumedCapacity":"INDEXES","RequestItems":{{{}:["#, quoted(table));
+    body.extend_from_slice(head.as_bytes());
+    for (position, item) in items.iter().enumerate() {
+        if position > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(br#"{"PutRequest":{"Item":"#);
+        push_on_one_line(&mut body, item);
+        body.extend_from_slice(b"}}");
+    }
+    body.extend_from_slice(b"]}}");
+    body
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parsed(body: &[u8]) -> Value {
+        serde_json::from_slice(body).unwrap()
+    }
+
+    #[test]
+    fn a_scan_says_where_it_goes_on() {
+        let call = ScanCall { table: "t", segment: 3, segments: 9, after: None, limit: None, consistent: false };
+        let first = json!({"TableName": "t", "Segment": 3, "TotalSegments": 9, "ConsistentRead": false,
+            "ReturnConsumedCapacity": "TOTAL"});
+        assert_eq!(parsed(&scan(&call)), first);
+        let after = r#"{"k":{"N":"12345678901234567890123456789012345678"}}"#;
+        let later = scan(&ScanCall { after: Some(after), limit: Some(5), consistent: true, ..call });
+        assert!(later.ends_with(format!(r#""ExclusiveStartKey":{after}}}"#).as_bytes()));
+        assert_eq!((&parsed(&later)["Limit"], &parsed(&later)["ConsistentRead"]), (&json!(5), &json!(true)));
+    }
+
+    #[test]
+    fn names_are_quoted_and_items_copied() {
+        let body = put("t", br#"{"k":{"S":"1"}}"#, Some("a\"b"));
+        assert_eq!(parsed(&body)["ExpressionAttributeNames"], json!({"#k": "a\"b"}));
+        assert_eq!(parsed(&body)["Item"], json!({"k": {"S": "1"}}));
+        assert_eq!(parsed(&put("t", b"{}", None)).as_object().unwrap().len(), 3);
+        let body = batch_put("t", &[b"{\"k\":{\"N\":\"1e2\"}}", b"{\n}"]);
+        let puts = json!([{"PutRequest": {"Item": {"k": {"N": "1e2"}}}}, {"PutRequest": {"Item": {}}}]);
+        assert_eq!(parsed(&body)["RequestItems"]["t"], puts);
+    }
+}

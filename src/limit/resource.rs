@@ -1,0 +1,192 @@
+//! Something that has a capacity and a budget of its own: the table, or an index that writes feed.
+
+use super::bucket::Bucket;
+use super::pace::{Pace, Throttled};
+use super::rate::Rate;
+use super::throttle::ThrottleReason;
+use std::time::Duration;
+
+/// After a throttle the flow rests for this share of a second's worth, so that the server's own bucket fills again
+/// before the foreground feels it.
+const REST: f64 = 0.25;
+
+/// A budget, its bucket, and what throttles have taught about the server behind it.
+#[derive(Debug)]
+pub struct Resource {
+    budget: Rate,
+    pace: Pace,
+    bucket: Bucket,
+    delivered: Meter,
+    reason: Option<ThrottleReason>,
+}
+
+impl Resource {
+    /// One that may be used at `budget`.
+    #[must_use]
+    pub fn new(budget: Rate, now: Duration) -> Self {
+        Resource {
+            budget,
+            pace: Pace::default(),
+            bucket: Bucket::new(now),
+            delivered: Meter::new(Duration::from_secs(2), now),
+            reason: None,
+        }
+    }
+
+    /// One without a budget, that is taken to have been used as much as this one.
+    #[must_use]
+    pub fn like_unlimited(&self, now: Duration) -> Self {
+        Resource { delivered: self.delivered.clone(), ..Resource::new(Rate::UNLIMITED, now) }
+    }
+
+    /// Sets another budget. What throttles taught moves with it: both follow from the capacity behind.
+    pub fn set_budget(&mut self, budget: Rate, now: Duration) {
+        self.refill(now);
+        if self.budget.is_limited() && budget.is_limited() {
+            self.pace.scale(budget.units() / self.budget.units());
+        }
+        self.budget = budget;
+    }
+
+    /// Units per second that may pass now; infinite when nothing limits.
+    #[must_use]
+    pub fn rate(&self, now: Duration) -> f64 {
+        self.pace.rate(now).min(self.budget.units())
+    }
+
+    /// How long until the next request may pass; none when it may now.
+    pub fn wait(&mut self, now: Duration) -> Option<Duration> {
+        self.refill(now);
+        self.bucket.wait(self.rate(now))
+    }
+
+    /// Reserves the estimate of a request that passes.
+    pub fn reserve(&mut self, estimate: f64, now: Duration) {
+        self.bucket.take(estimate, self.rate(now));
+    }
+
+    /// Puts the actual charge in place of the estimate.
+    pub fn charge(&mut self, estimate: f64, actual: f64, now: Duration) {
+        self.refill(now);
+        self.bucket.take(actual - estimate, self.rate(now));
+        self.delivered.add(actual, now);
+    }
+
+    /// A request that was let through at `sent` was refused because this ran out.
+    pub fn throttled(&mut self, reason: &ThrottleReason, sent: Duration, request: f64, now: Duration) {
+        self.refill(now);
+        let allowed = self.budget.units();
+        if self.pace.cut(Throttled { sent, allowed, delivered: self.delivered.rate(now), request }, now) {
+            self.bucket.drain(self.rate(now) * REST);
+        }
+        self.reason = Some(reason.clone());
+    }
+
+    /// Why this passes less than its budget, if it does.
+    #[must_use]
+    pub fn reason(&self, now: Duration) -> Option<&ThrottleReason> {
+        if self.pace.rate(now) < self.budget.units() { self.reason.as_ref() } else { None }
+    }
+
+    /// Whether the budget is what limits it.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.budget.is_limited()
+    }
+
+    fn refill(&mut self, now: Duration) {
+        self.pace.forget_above(self.budget.units(), now);
+        self.bucket.refill(self.rate(now), now);
+    }
+}
+
+/// Units per second over the last moments, the older the less.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    units: f64,
+    at: Duration,
+    memory: f64,
+}
+
+impl Meter {
+    /// One that remembers for about `memory`.
+    #[must_use]
+    pub fn new(memory: Duration, now: Duration) -> Self {
+        Meter { units: 0.0, at: now, memory: memory.as_secs_f64() }
+    }
+
+    /// Counts `units` now.
+    pub fn add(&mut self, units: f64, now: Duration) {
+        self.units = self.rate(now) * self.memory + units;
+        self.at = self.at.max(now);
+    }
+
+    /// Units per second.
+    #[must_use]
+    pub fn rate(&self, now: Duration) -> f64 {
+        self.units * (-now.saturating_sub(self.at).as_secs_f64() / self.memory).exp() / self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Sends one-unit requests as fast as they may pass, from `from` to `until` seconds; how many passed.
+    fn passed(resource: &mut Resource, from: f64, until: f64) -> f64 {
+        let (mut now, mut count) = (at(from), 0.0);
+        while now < at(until) {
+            match resource.wait(now) {
+                Some(wait) => now += wait,
+                None => {
+                    resource.reserve(1.0, now);
+                    resource.charge(1.0, 1.0, now);
+                    count += 1.0;
+                }
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn the_budget_is_used_and_not_exceeded() {
+        let mut resource = Resource::new(Rate::per_second(50.0), Duration::ZERO);
+        let count = passed(&mut resource, 0.0, 100.0);
+        assert!((4990.0..=5012.0).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_throttle_slows_it_and_says_why_until_it_has_recovered() {
+        let mut resource = Resource::new(Rate::per_second(50.0), Duration::ZERO);
+        passed(&mut resource, 0.0, 10.0);
+        resource.throttled(&ThrottleReason::unstated(false), at(9.9), 1.0, at(10.0));
+        assert!(resource.rate(at(10.0)) < 45.0);
+        assert!(resource.reason(at(20.0)).is_some());
+        assert!(resource.reason(at(60.0)).is_none());
+        assert!(passed(&mut resource, 60.0, 70.0) > 490.0);
+    }
+
+    #[test]
+    fn a_new_budget_moves_what_throttles_taught_with_it() {
+        let mut resource = Resource::new(Rate::per_second(100.0), Duration::ZERO);
+        passed(&mut resource, 0.0, 10.0);
+        resource.throttled(&ThrottleReason::unstated(false), at(9.9), 1.0, at(10.0));
+        let before = resource.rate(at(11.0));
+        resource.set_budget(Rate::per_second(50.0), at(11.0));
+        assert!((resource.rate(at(11.0)) - before / 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_meter_tells_the_rate_of_the_last_moments() {
+        let mut meter = Meter::new(Duration::from_secs(2), Duration::ZERO);
+        for tenth in 0..200_u32 {
+            meter.add(10.0, at(f64::from(tenth) / 10.0));
+        }
+        assert!((meter.rate(at(20.0)) - 100.0).abs() < 5.0, "{}", meter.rate(at(20.0)));
+        assert!(meter.rate(at(40.0)) < 1.0);
+    }
+}
