@@ -5,7 +5,7 @@
 //! memory: a run that was killed at any point is reported the same by whoever finishes it.
 
 use crate::checkpoint::owner::Owner;
-use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
+use crate::checkpoint::run::{Checkpoint, RunState, Settings};
 use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
@@ -18,9 +18,8 @@ use crate::pipeline::work::Work;
 use crate::pipeline::{self, Ended, Flow};
 use crate::report::{Report, Status};
 use crate::sink::OnConflict;
+use crate::sink::destination::{Destination, Facts, SinkOptions};
 use crate::sink::health::{Health, HealthOptions};
-use crate::sink::inspect::{self, Inspected};
-use crate::sink::sql::{SqlSink, SqlSinkOptions};
 use crate::source::Source;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -29,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+
+mod checks;
 
 /// Sessions beside the writers' own: claims, folds and heartbeats must not wait behind data.
 const CONTROL_SESSIONS: usize = 2;
@@ -65,15 +66,13 @@ pub struct Options {
 pub struct Backfill {
     source: Arc<dyn Source>,
     mapping: Arc<Mapping>,
-    target: Target,
+    destination: Destination,
     pool: Arc<Pool>,
     checkpoint: Checkpoint,
     settings: Settings,
     state: RunState,
     before: Counts,
-    dialect: Dialect,
-    max_packet: usize,
-    server: String,
+    facts: Facts,
     health: Option<Arc<Health>>,
     options: Options,
 }
@@ -88,24 +87,16 @@ impl Backfill {
     pub async fn prepare(
         mut source: Box<dyn Source>,
         mapping: Arc<Mapping>,
-        target: Target,
+        destination: Destination,
         options: Options,
     ) -> Result<Self> {
-        let health = Health::new(&target, options.health.clone())?;
-        // null: keeps its ledger in memory, so that its counts add up by the same rules.
-        let mut control =
-            if matches!(target, Target::Null) { Target::Sqlite(":memory:".into()) } else { target.clone() };
-        if let Target::MySql(mysql) = &mut control {
+        let mut state = destination.state();
+        let health = Health::new(&state, options.health.clone())?;
+        if let Target::MySql(mysql) = &mut state {
             mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
         }
-        let pool = Arc::new(Pool::new(control, options.pipeline.writers + CONTROL_SESSIONS));
-        let mut loan = pool.take().await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))?;
-        let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
-        let server = match &target {
-            Target::Null => "writes nothing".to_owned(),
-            _ => inspect::server_version(&mut loan.session).await?,
-        };
-        pool.give_back(loan);
+        let pool = Arc::new(Pool::new(state, options.pipeline.writers + CONTROL_SESSIONS));
+        let facts = destination.facts(&pool).await?;
         let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
         let mut checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
         if options.restart {
@@ -121,22 +112,19 @@ impl Backfill {
             before: Counts::default(),
             source,
             mapping,
-            target,
+            destination,
             pool,
             checkpoint,
-            dialect,
-            max_packet,
-            server,
+            facts,
             health,
             options,
         };
-        let is_null = matches!(backfill.target, Target::Null);
-        backfill.bind(is_null).await?;
+        backfill.bind().await?;
         Ok(backfill)
     }
 
     /// Finds the stored run and checks that it is this one, or stores a new one.
-    async fn bind(&mut self, is_null: bool) -> Result<()> {
+    async fn bind(&mut self) -> Result<()> {
         let stored = self.checkpoint.load().await?;
         // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
         self.before = self.checkpoint.totals().await?;
@@ -144,7 +132,7 @@ impl Backfill {
             self.check_same_plan(settings)?;
         }
         let create = self.options.create_tables && stored.is_none();
-        self.settings.tables = if is_null { Vec::new() } else { self.inspect(create).await? };
+        self.settings.tables = self.inspect(create).await?;
         let (settings, state) = match stored {
             Some(stored) => stored,
             None => {
@@ -159,78 +147,11 @@ impl Backfill {
         self.check_same_plan(&settings)?;
         self.check_same_tables(&settings)?;
         self.settings = settings;
-        if !is_null && state == RunState::Resumed {
+        if state == RunState::Resumed {
             self.check_canaries().await?;
         }
         self.state = state;
         Ok(())
-    }
-
-    fn begun_with(&self, what: &str) -> Result<()> {
-        let run = self.checkpoint.run();
-        Err(Error::refused(format!(
-            "run {run} was begun with {what}; --restart forgets it and begins anew, --run NAME keeps it and starts another"
-        )))
-    }
-
-    /// Before anything is asked of the tables: another mapping has other ones.
-    fn check_same_plan(&self, stored: &Settings) -> Result<()> {
-        let refuse = |what: &str| self.begun_with(what);
-        let derived = &self.settings;
-        if stored.source != derived.source {
-            return refuse("another source");
-        }
-        if stored.mapping != derived.mapping {
-            return refuse("another key or mapping");
-        }
-        if stored.on_conflict != derived.on_conflict || stored.live_target != derived.live_target {
-            return refuse("another --on-conflict or --live-target");
-        }
-        Ok(())
-    }
-
-    fn check_same_tables(&self, stored: &Settings) -> Result<()> {
-        let derived = &self.settings;
-        for (index, (then, now)) in stored.tables.iter().zip(&derived.tables).enumerate() {
-            let written = self.before.tables.get(index).is_some_and(|outcomes| outcomes.written > 0);
-            if then.name != now.name || then.identity != now.identity || (written && now.empty_at_start) {
-                return self
-                    .begun_with(&format!("a table {} that was altered, truncated or recreated since", then.name));
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for rows that the run made durable: a TRUNCATE between then and now takes them all. The application may
-    /// delete some of them, so most must be gone before it counts.
-    async fn check_canaries(&self) -> Result<()> {
-        let canaries = self.checkpoint.canaries().await?;
-        let mut loan = self.pool.take().await.map_err(|fault| fault.into_error("connecting to the target"))?;
-        let missing = inspect::missing(&mut loan.session, self.mapping.tables(), &canaries).await?;
-        self.pool.give_back(loan);
-        let tolerated = if self.settings.live_target { canaries.len() / 2 } else { 0 };
-        if missing.len() <= tolerated {
-            return Ok(());
-        }
-        let table = missing.first().and_then(|canary| self.mapping.tables().get(canary.table));
-        Err(Error::refused(format!(
-            "table {}: {} of {} rows looked for are gone that run {} had written: it was truncated, restored or cleaned \
-             since; --restart begins anew (or say --live-target from the start if the application deletes rows)",
-            table.map_or("", |table| table.name.as_str()),
-            missing.len(),
-            canaries.len(),
-            self.checkpoint.run()
-        )))
-    }
-
-    async fn inspect(&self, create: bool) -> Result<Vec<TargetTable>> {
-        let mut loan = self.pool.take().await.map_err(|fault| fault.into_error("connecting to the target"))?;
-        let Inspected { tables, warnings } = inspect::inspect(&mut loan.session, self.mapping.tables(), create).await?;
-        self.pool.give_back(loan);
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(tables)
     }
 
     /// Where items come from.
@@ -312,30 +233,25 @@ impl Backfill {
                 self.checkpoint.run()
             )));
         }
-        let tables = &self.settings.tables;
-        let options = SqlSinkOptions {
-            run: self.checkpoint.run().to_owned(),
+        let options = SinkOptions {
+            facts: &self.facts,
+            run: self.checkpoint.run(),
             on_conflict: self.options.on_conflict,
-            guarded: tables.iter().map(|table| table.empty_at_start && !self.settings.live_target).collect(),
-            write_rows: !tables.is_empty(),
+            tables: &self.settings.tables,
+            live_target: self.settings.live_target,
+            source_stands_still: self.source.description().exact,
             writers: self.options.pipeline.writers,
+            seed: self.settings.seed,
+            health: self.health.clone(),
         };
-        let sink = SqlSink::new(
-            Arc::clone(&self.pool),
-            self.mapping.tables(),
-            self.dialect,
-            self.max_packet,
-            options,
-            Arc::clone(monitor),
-        );
-        let sink = sink.watched_by(self.health.clone());
+        let sink = self.destination.open(&self.pool, &self.mapping, &options, Arc::clone(monitor));
         let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);
         let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor), &stop);
         let mut options = self.options.pipeline.clone();
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
-        let flow = Flow::new(Arc::clone(&self.source), &self.mapping, Arc::new(sink), work, options, stop)?;
+        let flow = Flow::new(Arc::clone(&self.source), &self.mapping, sink, work, options, stop)?;
         pipeline::run(flow).await
     }
 
@@ -355,23 +271,7 @@ impl Backfill {
                 ),
             ));
         }
-        if !self.settings.tables.is_empty() {
-            let now = self.inspect(false).await?;
-            let changed =
-                self.settings.tables.iter().zip(&now).zip(totals.tables.iter()).find(|((then, now), counts)| {
-                    then.identity != now.identity || (counts.written > 0 && now.empty_at_start)
-                });
-            if let Some(((then, _), _)) = changed {
-                return Err(Error::refused(format!(
-                    "table {} was altered, truncated or recreated while the run was going on; it is not complete: \
-                     begin anew with --restart",
-                    then.name
-                )));
-            }
-        }
-        if !self.settings.tables.is_empty() {
-            self.check_canaries().await?;
-        }
+        self.check_unchanged(&totals).await?;
         self.checkpoint.complete().await?;
         monitor.event(&Event::RunComplete);
         Ok(())
@@ -388,7 +288,7 @@ impl Backfill {
             status,
             run: self.checkpoint.run().to_owned(),
             source: description.identity.clone(),
-            target: self.target.to_string(),
+            target: self.destination.to_string(),
             table: description.table.clone(),
             items: description.items,
             exact: description.exact,
@@ -402,7 +302,7 @@ impl Backfill {
             seed: self.settings.seed,
             process: crate::report::ProcessReport::default(),
             version: env!("CARGO_PKG_VERSION"),
-            server: self.server.clone(),
+            server: self.facts.server.clone(),
         };
         report.set_counts(&totals, &names);
         Ok(report)

@@ -2,11 +2,16 @@
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
-use transvase::cli::{Cli, Command, ExitCode, log, output, run};
+use transvase::cli::{Cli, Command, ExitCode, Typed, log, output, run};
 
 fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
-    let typed = matches.subcommand().is_some_and(|(_, verb)| verb.value_source("to") == Some(ValueSource::CommandLine));
+    let is_typed = |name| {
+        let verb = matches.subcommand().map(|(_, verb)| verb);
+        let verb = verb.filter(|verb| verb.try_contains_id(name).is_ok());
+        verb.is_some_and(|verb| verb.value_source(name) == Some(ValueSource::CommandLine))
+    };
+    let typed = Typed { to: is_typed("to"), state: is_typed("state") };
     let code = match Cli::from_arg_matches(&matches) {
         Ok(cli) => start(&cli, typed),
         Err(error) => error.exit(),
@@ -14,7 +19,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(code as u8)
 }
 
-fn start(cli: &Cli, typed: bool) -> ExitCode {
+fn start(cli: &Cli, typed: Typed) -> ExitCode {
     let ended = log::start(&cli.log, cli.log_format).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()

@@ -2,7 +2,7 @@
 //! to nothing.
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
-use super::{Backfill, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode};
+use super::{Backfill, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
 use crate::backfill;
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
@@ -28,9 +28,7 @@ const SEGMENTS_AT_ONCE: usize = 32;
 /// `Config` naming what is wrong, with file, line, table and column.
 pub fn mapping(args: &MappingArgs, table: &str, known: &[KeyAttribute]) -> Result<Arc<Mapping>> {
     if let Some(path) = &args.mapping {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))?;
-        return Mapping::parse(&text, &path.display().to_string()).map(Arc::new);
+        return Mapping::parse(&read(path)?, &path.display().to_string()).map(Arc::new);
     }
     let key = match &args.key {
         Some(key) => parse_key(key)?,
@@ -63,13 +61,99 @@ pub fn mapping(args: &MappingArgs, table: &str, known: &[KeyAttribute]) -> Resul
 /// # Errors
 /// `Config`; a password on the command line is refused without being repeated.
 pub fn target(args: &TargetArgs, typed: bool) -> Result<Target> {
+    database(args, &args.to, typed)
+}
+
+/// Where rows go, as typed.
+pub enum To {
+    /// An SQL database, or nowhere.
+    Sql(Target),
+    /// A DynamoDB table, with the state beside it.
+    DynamoDb {
+        /// The table.
+        table: String,
+        /// The database of the run's state.
+        state: Target,
+    },
+}
+
+impl To {
+    /// The database of the run's state.
+    #[must_use]
+    pub fn state(&self) -> &Target {
+        match self {
+            To::Sql(target) => target,
+            To::DynamoDb { state, .. } => state,
+        }
+    }
+}
+
+/// Where rows go, and where the state is kept.
+///
+/// # Errors
+/// `Config`; see [`target`].
+pub fn to(args: &Backfill, typed: Typed) -> Result<To> {
+    let Some(table) = args.target.to.strip_prefix("dynamodb://") else {
+        if args.dynamo.state.is_some() {
+            return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
+        }
+        return target(&args.target, typed.to).map(To::Sql);
+    };
+    if table.is_empty() || table.contains('/') {
+        return Err(Error::config("the target is not of the form dynamodb://TABLE"));
+    }
+    let default = format!("sqlite:{table}.transvase-state.db");
+    let state = database(&args.target, args.dynamo.state.as_deref().unwrap_or(&default), typed.state)?;
+    if matches!(state, Target::Null) {
+        return Err(Error::config("--state null: would forget the run: give sqlite:FILE or mysql://…"));
+    }
+    Ok(To::DynamoDb { table: table.to_owned(), state })
+}
+
+/// The mapping of a run into DynamoDB table `table`, whose key is `target_key`; `source_key` is that of a live source.
+///
+/// # Errors
+/// `Config` naming what is wrong, with file, line and attribute.
+pub fn item_mapping(
+    args: &MappingArgs,
+    table: &str,
+    source_key: &[KeyAttribute],
+    target_key: &[KeyAttribute],
+) -> Result<Arc<Mapping>> {
+    if args.table.is_some() || !args.rename.is_empty() {
+        return Err(Error::config(
+            "--table and --rename are for SQL targets: dynamodb://TABLE names the table, a mapping file renames attributes",
+        ));
+    }
+    let mapping = match (&args.mapping, &args.key) {
+        (Some(path), _) => Mapping::parse_items(&read(path)?, &path.display().to_string(), table)?,
+        (None, Some(key)) => Mapping::items(&parse_key(key)?, table)?,
+        (None, None) if !source_key.is_empty() => Mapping::items(source_key, table)?,
+        (None, None) => Mapping::items(target_key, table)?,
+    };
+    if !source_key.is_empty() && mapping.key() != source_key {
+        let spelled: Vec<String> = source_key.iter().map(ToString::to_string).collect();
+        return Err(Error::config(format!(
+            "the primary key of the source table is {}: mend the key",
+            spelled.join(",")
+        )));
+    }
+    Ok(Arc::new(mapping))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))
+}
+
+fn database(args: &TargetArgs, url: &str, typed: bool) -> Result<Target> {
     let tls = match (args.tls, &args.tls_ca) {
         (TlsMode::Auto, ca) => Tls::Auto { ca: ca.clone() },
         (TlsMode::VerifyCa, Some(ca)) => Tls::VerifyCa { ca: ca.clone() },
         (TlsMode::VerifyCa, None) => return Err(Error::config("--tls verify-ca needs --tls-ca FILE")),
         (TlsMode::Off, _) => Tls::Off,
     };
-    let mut target = Target::parse(&args.to, tls)?;
+    let mut target = Target::parse(url, tls)?;
     let Target::MySql(mysql) = &mut target else { return Ok(target) };
     mysql.answer_max = Duration::try_from_secs_f64(args.answer_seconds)
         .ok()
@@ -78,7 +162,7 @@ pub fn target(args: &TargetArgs, typed: bool) -> Result<Target> {
     if typed && mysql.password.is_some() {
         return Err(Error::config(
             "a password on the command line can be read by every user of this machine: put it into MYSQL_PWD, \
-             --password-file FILE, or the whole URL into TRANSVASE_TO",
+             --password-file FILE, or the whole URL into TRANSVASE_TO or TRANSVASE_STATE",
         ));
     }
     if let Some(path) = &args.password_file {

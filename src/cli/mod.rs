@@ -106,6 +106,15 @@ pub enum Command {
     Schema(Schema),
 }
 
+/// Which URLs were typed on the command line, where others can read them, rather than set in the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Typed {
+    /// `--to`.
+    pub to: bool,
+    /// `--state`.
+    pub state: bool,
+}
+
 /// How items become rows.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Mapping")]
@@ -114,7 +123,7 @@ pub struct MappingArgs {
     /// columns and the whole item as a document.
     #[arg(long, env = "TRANSVASE_KEY", value_name = "PK:S[,SK:S]", conflicts_with = "mapping")]
     pub key: Option<String>,
-    /// A mapping file (TOML): typed columns, several tables.
+    /// A mapping file (TOML): typed columns, several tables; or, for a DynamoDB target, what items are to look like.
     #[arg(long, env = "TRANSVASE_MAPPING", value_name = "FILE")]
     pub mapping: Option<PathBuf>,
     /// With --key: the target table's name [default: the DynamoDB table's].
@@ -135,7 +144,7 @@ pub struct MappingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
-    /// mysql://user@host:port/database, sqlite:FILE, or null: (writes nothing). A password in the URL is only taken
+    /// mysql://user@host:port/database, sqlite:FILE, dynamodb://TABLE, or null: (writes nothing). A password in the URL is only taken
     /// from the environment variable; else use MYSQL_PWD, --password-file or the prompt.
     #[arg(long, env = "TRANSVASE_TO", value_name = "TARGET", hide_env_values = true)]
     pub to: String,
@@ -212,6 +221,13 @@ pub struct DynamoArgs {
     /// US dollars for a million read units [default: 0.125, on demand in us-east-1 since November 2024].
     #[arg(long, env = "TRANSVASE_READ_PRICE", value_name = "USD", default_value_t = price::DEFAULT.read, hide_default_value = true)]
     pub read_price: f64,
+    /// What of the target table's write capacity may be used, and of each of its indexes': in the same words.
+    #[arg(long, env = "TRANSVASE_WRITE_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
+    pub write_capacity: String,
+    /// Where the state of a run into a DynamoDB table is kept: sqlite:FILE, or mysql://user@host:port/database, which
+    /// several hosts can share [default: sqlite:TABLE.transvase-state.db in the current folder].
+    #[arg(long, env = "TRANSVASE_STATE", value_name = "DATABASE", hide_env_values = true)]
+    pub state: Option<String>,
     /// Segments of the scan [default: one per 512 MiB of the table, at least 64; kept for the run].
     #[arg(long, env = "TRANSVASE_SEGMENTS", value_name = "N")]
     pub segments: Option<u32>,

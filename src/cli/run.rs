@@ -1,10 +1,11 @@
 //! One library call a verb, between reading the configuration and printing the result.
 #![expect(clippy::disallowed_methods, reason = "wall time and the second signal belong to the process")]
 
+use super::config::To;
 use super::log::Log;
 use super::progress::Progress;
 use super::test_point::TestPoint;
-use super::{Backfill, DynamoArgs, ExitCode, Schema, config, output};
+use super::{Backfill, DynamoArgs, ExitCode, Schema, Typed, config, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
@@ -12,9 +13,12 @@ use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
 use crate::limit::price::{self, Prices};
 use crate::mapping::ddl::create_table;
-use crate::mapping::{KeyAttribute, KeyType};
+use crate::mapping::{KeyAttribute, KeyType, Mapping};
 use crate::monitor::{Monitor, Monitors};
 use crate::report::{Meter, ProcessReport};
+use crate::sink::destination::{Destination, DynamoDbTarget};
+use crate::sink::dynamodb::pace::Pace;
+use crate::sink::dynamodb::preflight;
 use crate::source::Source;
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
 use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
@@ -27,8 +31,8 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// `Config`, and of connecting to a server.
-pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
-    let target = config::target(&args.target, typed)?;
+pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
+    let target = config::target(&args.target, typed.to)?;
     let mapping = config::mapping(&args.mapping, "items", &[])?;
     let dialect = dialect_of(&target).await?;
     let statements: Vec<String> = mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
@@ -40,18 +44,18 @@ pub async fn schema(args: &Schema, typed: bool) -> Result<ExitCode> {
 ///
 /// # Errors
 /// Whatever keeps the run from beginning, or ends it for good.
-pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
+pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
-    let target = config::target(&args.target, typed)?;
+    let to = config::to(args, typed)?;
     let table = args.from.strip_prefix("dynamodb://");
-    let options = config::options(args, &target, table.is_some())?;
+    let options = config::options(args, to.state(), table.is_some())?;
     let writers = options.pipeline.writers;
     let (source, key) = match table {
         Some(table) => scan(&args.dynamo, table).await?,
         None => (Box::new(open(args).await?) as Box<dyn Source>, Vec::new()),
     };
-    let mapping = config::mapping(&args.mapping, &source.description().table, &key)?;
-    let run = backfill::Backfill::prepare(source, mapping, target, options).await?;
+    let (destination, mapping) = destination(args, to, &source.description().table, &key).await?;
+    let run = backfill::Backfill::prepare(source, mapping, destination, options).await?;
     let source = run.source();
     let (before, items) = run.progress();
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
@@ -82,10 +86,37 @@ pub async fn backfill(args: &Backfill, typed: bool) -> Result<ExitCode> {
     }
 }
 
+/// Where rows go, and how items of `source` become them; `key` is the source's, where it tells.
+async fn destination(
+    args: &Backfill,
+    to: To,
+    source: &str,
+    key: &[KeyAttribute],
+) -> Result<(Destination, Arc<Mapping>)> {
+    match to {
+        To::Sql(target) => {
+            let mapping = config::mapping(&args.mapping, source, key)?;
+            Ok((Destination::Sql(target), mapping))
+        }
+        To::DynamoDb { table, state } => {
+            let db = DynamoDb::connect(&endpoint(&args.dynamo)).await?;
+            let description = db.describe(&table).await?;
+            let mapping = config::item_mapping(&args.mapping, &table, key, &preflight::key_of(&description)?)?;
+            let (pace, budget) = Pace::new(db.clone(), &description, args.dynamo.write_capacity.parse()?)?;
+            tracing::info!("table {table}: writing with {budget}");
+            let target = DynamoDbTarget { db, description, pace: Arc::new(pace), state };
+            Ok((Destination::DynamoDb(Box::new(target)), mapping))
+        }
+    }
+}
+
+fn endpoint(args: &DynamoArgs) -> Endpoint {
+    Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() }
+}
+
 /// Opens a live table, which tells its key.
 async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
-    let endpoint = Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() };
-    let driver = DynamoDb::connect(&endpoint).await?;
+    let driver = DynamoDb::connect(&endpoint(args)).await?;
     let table = driver.describe(table).await?;
     let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
     let options = ScanOptions {

@@ -28,8 +28,10 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{ProvideCredentials, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
+use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use body::cut_scan;
@@ -188,6 +190,21 @@ impl DynamoDb {
         let sent = self.data.put_item().table_name(table).customize().interceptor(call).send().await;
         succeeded(asked, sent)?;
         unprocessed::read_put(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
+    }
+
+    /// The item whose key is this JSON object in DynamoDB's notation, as it is now; none where there is none.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub async fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let asked = Asked { call: "GetItem", table, place: &self.place, writes: false };
+        let answer = Answer::default();
+        let call = RawCall::new(request::get(table, key), &answer, || Output::erase(GetItemOutput::builder().build()));
+        // the SDK wants a key before it asks the interceptor
+        let any = AttributeValue::Null(true);
+        let sent = self.data.get_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
+        succeeded(asked, sent)?;
+        unprocessed::read_get(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
     }
 
     /// Puts at most 25 items of at most 16 MB, no two of one key, replacing what is there.

@@ -78,6 +78,12 @@ impl Gate {
         self.changed.notify_waiters();
     }
 
+    /// Changes the rate of an index that writes feed.
+    pub fn set_index_rate(&self, name: &str, rate: Rate) {
+        self.lock().limiter.set_index_rate(name, rate, self.now());
+        self.changed.notify_waiters();
+    }
+
     /// What holds requests back right now.
     #[must_use]
     pub fn limited_by(&self) -> Option<LimitedBy> {

@@ -32,6 +32,12 @@ impl Backoff {
         Backoff::new(20, Duration::from_secs(1), Duration::from_secs(30), seed)
     }
 
+    /// For requests that a limit turned away: never given up, since what is limited comes through in time.
+    #[must_use]
+    pub fn throttled(seed: u64) -> Self {
+        Backoff::new(u32::MAX, Duration::from_millis(25), Duration::from_secs(5), seed)
+    }
+
     fn new(attempts_max: u32, first: Duration, longest: Duration, seed: u64) -> Self {
         Backoff { attempt: 0, attempts_max, first, longest, rng: StdRng::seed_from_u64(seed) }
     }

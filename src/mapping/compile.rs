@@ -42,7 +42,7 @@ pub(super) fn compile(spec: &Spec, file: &str) -> Result<Mapping> {
         return Err(located(file, line, Some(name), None, "another table has this name; two could meet in one row"));
     }
     let plan = Plan { slots, tables: plans, skip_unmatched: spec.skip_unmatched };
-    Ok(Mapping { key: spec.key.clone(), tables, plan, identity: identity(spec)? })
+    Ok(Mapping { key: spec.key.clone(), target_key: Vec::new(), tables, plan, identity: identity(spec)? })
 }
 
 /// SHA-256 of the serialised form.

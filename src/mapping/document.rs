@@ -2,6 +2,7 @@
 //! Needs nothing but the key, and takes every item that DynamoDB can hold.
 
 use super::convert::Conversion;
+use super::path::Path;
 use super::plan::{AttributePlan, ColumnPlan, Place, Plan, TablePlan};
 use super::shape::Slots;
 use super::spec::Fallback;
@@ -34,8 +35,9 @@ impl Mapping {
         let names = column_names(key, renames)?;
         let mut slots = Slots::default();
         let (mut columns, mut plans) = (Vec::new(), Vec::new());
-        for ((attribute, name), limit) in key.iter().zip(names).zip(MAX_BYTES) {
-            let plan = key_plan(attribute, limit, &mut slots);
+        for (place, (attribute, name)) in key.iter().zip(names).enumerate() {
+            let path = Path { root: attribute.name.clone(), steps: Vec::new() };
+            let plan = key_plan(&path, attribute.ty, place, &mut slots);
             columns.push(Column { name, ty: plan.ty, nullable: false });
             plans.push(ColumnPlan::Attribute(plan));
         }
@@ -46,21 +48,23 @@ impl Mapping {
         let identity = compile::identity(&("document", key, &table.name, column_names))?;
         let table_plan = TablePlan { checks: Vec::new(), columns: plans, has_rest: false, named: None };
         let plan = Plan { slots, tables: vec![table_plan], skip_unmatched: false };
-        Ok(Mapping { key: key.to_vec(), tables: vec![table], plan, identity })
+        Ok(Mapping { key: key.to_vec(), target_key: Vec::new(), tables: vec![table], plan, identity })
     }
 }
 
-fn key_plan(attribute: &KeyAttribute, limit: u32, slots: &mut Slots) -> AttributePlan {
-    let limit = if attribute.ty == KeyType::N { u32::try_from(MAX_KEY_BYTES).unwrap_or(limit) } else { limit };
-    let conversion = match attribute.ty {
+/// How the key's attribute number `place`, of type `ty`, is filled from what lies at `path`.
+pub(super) fn key_plan(path: &Path, ty: KeyType, place: usize, slots: &mut Slots) -> AttributePlan {
+    let limit = MAX_BYTES.get(place).copied().unwrap_or(MAX_BYTES[1]);
+    let limit = if ty == KeyType::N { u32::try_from(MAX_KEY_BYTES).unwrap_or(limit) } else { limit };
+    let conversion = match ty {
         KeyType::S | KeyType::B => Conversion::Varbinary(limit),
         KeyType::N => Conversion::NumberKey(limit),
     };
     AttributePlan {
-        place: Place::whole(slots, &attribute.name),
+        place: Place::new(slots, path),
         ty: ColumnType::Varbinary(limit),
         conversion,
-        source_key: Some(attribute.ty),
+        source_key: Some(ty),
         strip_prefix: None,
         missing: Fallback::Reject,
         null: Some(Fallback::Reject),

@@ -31,8 +31,8 @@ pub(super) struct Fields<'t> {
     /// Where the table begins, in bytes.
     start: usize,
     table: DeTable<'t>,
-    /// The `[[table]]` and `[[table.column]]` that this is or lies in.
-    names: [Option<String>; 2],
+    /// The `[[table]]` and `[[table.column]]`, or the `[[item.attribute]]`, that this is or lies in.
+    names: [Option<String>; 3],
 }
 
 impl<'t> Place<'t> {
@@ -42,7 +42,7 @@ impl<'t> Place<'t> {
             let line = self.line(error.span().map_or(0, |span| span.start));
             located(self.file, line, None, None, &format!("not TOML: {}", error.message().replace('\n', ", ")))
         })?;
-        Ok(Fields { place: self, start: 0, table: table.into_inner(), names: [None, None] })
+        Ok(Fields { place: self, start: 0, table: table.into_inner(), names: [None, None, None] })
     }
 
     fn line(self, at: usize) -> usize {
@@ -63,8 +63,10 @@ impl<'t> Fields<'t> {
     }
 
     fn error_at(&self, at: usize, message: impl AsRef<str>) -> Error {
-        let [table, column] = &self.names;
-        located(self.place.file, self.place.line(at), table.as_deref(), column.as_deref(), message.as_ref())
+        let [table, column, attribute] = &self.names;
+        let named = attribute.as_ref().map(|name| format!("attribute {name}: {}", message.as_ref()));
+        let message = named.as_deref().unwrap_or(message.as_ref());
+        located(self.place.file, self.place.line(at), table.as_deref(), column.as_deref(), message)
     }
 
     /// Names the table or the column that this is, for the errors that follow.
@@ -75,6 +77,11 @@ impl<'t> Fields<'t> {
     /// See [`Fields::name_table`].
     pub(super) fn name_column(&mut self, name: &str) {
         self.names[1] = Some(name.to_owned());
+    }
+
+    /// See [`Fields::name_table`].
+    pub(super) fn name_attribute(&mut self, name: &str) {
+        self.names[2] = Some(name.to_owned());
     }
 
     /// Takes a field.

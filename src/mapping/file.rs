@@ -141,6 +141,9 @@ impl Mapping {
         let key = fields.read("key", |text| parse_key(text).map_err(|error| error.to_string()))?;
         let key =
             key.ok_or_else(|| fields.error("key is missing: write key = \"NAME:TYPE\", the DynamoDB table's key"))?;
+        if fields.take("item").is_some() {
+            return Err(fields.error("[item] is for a DynamoDB target: for SQL tables write [[table]]"));
+        }
         let unmatched = fields.choice("unmatched", &[("reject", false), ("skip", true)])?;
         let tables = fields.tables("table")?.into_iter().map(table).collect::<Result<Vec<_>>>()?;
         if tables.is_empty() {

@@ -5,6 +5,7 @@ use super::Mapping;
 use super::convert::Fault;
 use super::json::{check_names, map_names_fit};
 use super::plan::{ColumnPlan, TablePlan};
+use super::reshape::Reshape;
 use super::shape::Shape;
 use super::{Mapped, Table};
 use crate::model::json::{write_item, write_string, write_value};
@@ -111,6 +112,7 @@ impl<'m> Mapper<'m> {
                     }
                 }),
                 ColumnPlan::Rest => rows.text(|out| self.write_rest(subject.item, out)).map_err(reason),
+                ColumnPlan::Item(reshape) => rows.text(|out| write_reshaped(reshape, subject, out)),
                 ColumnPlan::Whole => rows.text(|out| write_whole(subject, out)).map_err(reason),
             };
             appended.map_err(|reason| (target.name.clone(), reason))?;
@@ -147,6 +149,16 @@ fn write_whole(subject: &Subject<'_, '_>, out: &mut Vec<u8>) -> Result<(), Fault
         None => write_item(subject.item, out),
     }
     check_names(out.len() - start, || map_names_fit(subject.item.attributes()))
+}
+
+/// The item as a DynamoDB table gets it: the bytes of the line, unless it is to be another.
+fn write_reshaped(reshape: &Reshape, subject: &Subject<'_, '_>, out: &mut Vec<u8>) -> Result<(), String> {
+    match raw_item(subject.line) {
+        _ if !reshape.is_nothing() => reshape.write(subject.item, out)?,
+        Some(raw) => out.extend_from_slice(raw),
+        None => write_item(subject.item, out),
+    }
+    Ok(())
 }
 
 /// The object in `{"Item":{…}}` without a space around it: its line is known to be valid, so these bytes are the item.

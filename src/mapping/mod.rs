@@ -1,8 +1,9 @@
 //! Item to row, pure: which table takes an item, and what its columns get. Knows no store and no wire.
 //!
 //! A mapping is compiled once, either from a key alone ([`Mapping::document`]) or from a mapping file
-//! ([`Mapping::parse`]; [`mod@file`] is its reference), into a plan that a [`Mapper`] follows for each item. The room
-//! promises:
+//! ([`Mapping::parse`]; [`mod@file`] is its reference), into a plan that a [`Mapper`] follows for each item. For a
+//! DynamoDB target, where items stay items, [`Mapping::items`] and [`Mapping::parse_items`] are these two
+//! ([`mod@items`] is the reference). The room promises:
 //! - Distinct source keys give distinct target keys. This is proved when the mapping is compiled, or it is refused.
 //! - A value is stored exactly or its item is rejected: nothing is cut, clamped, rounded or merged on the way. Length,
 //!   range, scale and encoding are checked here, before a server sees the row.
@@ -19,6 +20,7 @@ mod document;
 mod fields;
 pub mod file;
 pub mod fit;
+pub mod items;
 mod json;
 pub mod key;
 mod mapper;
@@ -26,6 +28,7 @@ mod names;
 mod path;
 mod plan;
 mod predicate;
+mod reshape;
 mod shape;
 mod spec;
 mod time;
@@ -131,6 +134,7 @@ pub enum Mapped {
 #[derive(Debug)]
 pub struct Mapping {
     key: Vec<KeyAttribute>,
+    target_key: Vec<KeyAttribute>,
     tables: Vec<Table>,
     plan: plan::Plan,
     identity: String,
@@ -147,6 +151,12 @@ impl Mapping {
     #[must_use]
     pub fn key(&self) -> &[KeyAttribute] {
         &self.key
+    }
+
+    /// The primary key that a DynamoDB table must have which takes the items; empty when the target is an SQL database.
+    #[must_use]
+    pub fn target_key(&self) -> &[KeyAttribute] {
+        &self.target_key
     }
 
     /// SHA-256 in hex of what was compiled: mappings that map alike, whatever the layout of their files, have the same.

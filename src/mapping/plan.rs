@@ -3,6 +3,7 @@
 use super::convert::{Conversion, Fault, Unfit, append};
 use super::path::{Found, Path, follow};
 use super::predicate::Test;
+use super::reshape::Reshape;
 use super::shape::Slots;
 use super::spec::Fallback;
 use super::{ColumnType, KeyType};
@@ -58,6 +59,8 @@ pub(super) enum ColumnPlan {
     Rest,
     /// With the whole item.
     Whole,
+    /// With the item as a DynamoDB table gets it.
+    Item(Reshape),
 }
 
 /// How a column is filled from an attribute.
@@ -87,11 +90,6 @@ impl Place {
     /// The place of `path`.
     pub(super) fn new(slots: &mut Slots, path: &Path) -> Self {
         Place { slot: slots.slot(&path.root), path: path.clone() }
-    }
-
-    /// The place of the whole attribute called `name`.
-    pub(super) fn whole(slots: &mut Slots, name: &str) -> Self {
-        Place::new(slots, &Path { root: name.to_owned(), steps: Vec::new() })
     }
 
     /// What the path leads to.

@@ -3,6 +3,7 @@
 //! Everything here is plain data or a pure function over it. It must not know stores, drivers or the clock.
 
 pub mod batch;
+pub mod canonical;
 pub mod counts;
 pub mod decode;
 pub mod dialect;
@@ -11,4 +12,5 @@ pub mod number;
 pub mod page;
 pub mod reject;
 pub mod rows;
+pub mod size;
 pub mod value;

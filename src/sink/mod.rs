@@ -5,6 +5,8 @@ use crate::error::Error;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 
+pub mod destination;
+pub mod dynamodb;
 pub mod health;
 pub mod inspect;
 pub mod sql;

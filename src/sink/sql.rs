@@ -6,8 +6,9 @@
 use super::health::Health;
 use super::inspect::select_key;
 use super::statements::Inserts;
-use super::transaction::{Abort, attempt};
+use super::transaction::{Abort, Settled, attempt};
 use super::{OnConflict, Sink, WriteError};
+use crate::checkpoint::ledger;
 use crate::driver::fault::{Fault, FaultKind};
 use crate::driver::pool::Pool;
 use crate::driver::session::BoxFuture;
@@ -92,19 +93,35 @@ impl SqlSink {
         SqlSink { health, ..self }
     }
 
-    async fn write_durably(&self, batch: &Batch, commit: Commit) -> Result<Counts, WriteError> {
-        let seed = commit.span.from ^ u64::from(commit.span.unit) << 32;
-        let mut waits = Waits {
-            contention: Backoff::contention(seed),
-            reconnect: Backoff::reconnect(seed),
-            blocked: Backoff::blocked(seed),
-        };
+    /// Whether the claim is ours still, for a sink whose rows go elsewhere: it looks before it writes there, and while
+    /// it does. Only the transaction of [`SqlSink::record`] is proof.
+    pub(super) async fn look(&self, commit: Commit) -> Result<(), WriteError> {
+        let mut waits = Waits::new(commit);
+        loop {
+            let fault = match self.pool.take().await {
+                Err(fault) => fault,
+                Ok(mut loan) => match ledger::read_fence(&mut loan.session, &self.run, commit.fence).await {
+                    Ok(found) => {
+                        self.pool.give_back(loan);
+                        let ours = found == Some(commit.fence.epoch);
+                        return if ours { Ok(()) } else { Err(WriteError::Fenced { found }) };
+                    }
+                    Err(fault) => fault,
+                },
+            };
+            self.wait(fault, commit, &mut waits).await.map_err(WriteError::Failed)?;
+        }
+    }
+
+    /// Writes the rows this sink writes, if any, and records how the batch ended, in one transaction.
+    pub(super) async fn record(&self, batch: &Batch, commit: Commit, settled: &Settled) -> Result<Counts, WriteError> {
+        let mut waits = Waits::new(commit);
         let mut again = false;
         loop {
             let writer = self.writers.enter().await;
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
-                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, again).await {
+                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, settled, again).await {
                     Ok(counts) => {
                         self.pool.give_back(loan);
                         writer.committed();
@@ -183,9 +200,20 @@ struct Waits {
     blocked: Backoff,
 }
 
+impl Waits {
+    fn new(commit: Commit) -> Self {
+        let seed = commit.span.from ^ u64::from(commit.span.unit) << 32;
+        Waits {
+            contention: Backoff::contention(seed),
+            reconnect: Backoff::reconnect(seed),
+            blocked: Backoff::blocked(seed),
+        }
+    }
+}
+
 impl Sink for SqlSink {
     fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>> {
-        Box::pin(self.write_durably(batch, commit))
+        Box::pin(async move { self.record(batch, commit, &Settled::unwritten(batch)).await })
     }
 
     fn tend(&self) -> BoxFuture<'_, ()> {

@@ -32,12 +32,29 @@ impl From<Fault> for Abort {
     }
 }
 
+/// How the items of a batch ended, as far as it is known before the transaction that records it.
+#[derive(Clone, Debug)]
+pub(super) struct Settled {
+    /// What became of them.
+    pub(super) counts: Counts,
+    /// Those that a store refused, beside the batch's own rejects; counted already.
+    pub(super) rejects: Vec<Reject>,
+}
+
+impl Settled {
+    /// Nothing is there yet and nothing was refused: the start for rows that the transaction itself writes.
+    pub(super) fn unwritten(batch: &Batch) -> Self {
+        Settled { counts: batch.counts(), rejects: Vec::new() }
+    }
+}
+
 /// Runs the transaction. On `Err` the session is inside it still, unless the connection is lost.
 pub(super) async fn attempt(
     sink: &SqlSink,
     session: &mut Session,
     batch: &Batch,
     commit: Commit,
+    settled: &Settled,
     again: bool,
 ) -> Result<Counts, Abort> {
     let span = commit.span;
@@ -53,8 +70,7 @@ pub(super) async fn attempt(
         return Err(Abort::OutOfTurn);
     }
     sink.monitor.event(&Event::TransactionBegun { span });
-    let mut counts = batch.counts();
-    let mut rejects = Vec::new();
+    let Settled { mut counts, mut rejects } = settled.clone();
     for table in 0..batch.tables.len() {
         write_table(sink, session, batch, table, &mut counts, &mut rejects).await?;
     }

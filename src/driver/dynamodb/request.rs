@@ -57,6 +57,14 @@ pub(super) fn put(table: &str, item: &[u8], absent: Option<&str>) -> Vec<u8> {
     body
 }
 
+/// The body of a consistent GetItem.
+pub(super) fn get(table: &str, key: &[u8]) -> Vec<u8> {
+    let mut body = format!(r#"{{"TableName":{},"ConsistentRead":true,"Key":"#, quoted(table)).into_bytes();
+    push_on_one_line(&mut body, key);
+    body.push(b'}');
+    body
+}
+
 /// The body of a BatchWriteItem of puts.
 pub(super) fn batch_put(table: &str, items: &[&[u8]]) -> Vec<u8> {
     let mut body = Vec::with_capacity(items.iter().map(|item| item.len() + 32).sum::<usize>() + 256);

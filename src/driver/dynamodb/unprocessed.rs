@@ -30,6 +30,17 @@ pub(super) fn read_put(body: &[u8]) -> Result<Charged, Malformed> {
     Ok(read::<Put>(body)?.consumed.map(Charged::from).unwrap_or_default())
 }
 
+/// Reads the answer to a GetItem: the item as a JSON object, none where there is no such item.
+pub(super) fn read_get(body: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    #[derive(Deserialize)]
+    struct Get {
+        #[serde(rename = "Item")]
+        item: Option<Value>,
+    }
+    // numbers are strings in an item, so that a tree loses nothing
+    Ok(read::<Get>(body)?.item.map(|item| item.to_string().into_bytes()))
+}
+
 /// Reads the answer to a BatchWriteItem of puts into one table.
 pub(super) fn read_batch(body: &[u8], items: &[&[u8]]) -> Result<Batched, Malformed> {
     #[derive(Deserialize)]

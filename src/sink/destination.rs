@@ -1,0 +1,206 @@
+//! Where a run's rows go and where its state is kept: the same SQL database, or a DynamoDB table and a database beside
+//! it. The verb asks; which store answers is decided here and nowhere else.
+
+use super::dynamodb::pace::Pace;
+use super::dynamodb::{DynamoDbSink, DynamoDbSinkOptions, TableRequests, preflight};
+use super::health::Health;
+use super::inspect::{self, Inspected};
+use super::sql::{SqlSink, SqlSinkOptions};
+use super::{OnConflict, Sink};
+use crate::checkpoint::run::TargetTable;
+use crate::driver::dynamodb::{DynamoDb, TableDescription};
+use crate::driver::fault::Fault;
+use crate::driver::pool::{Loan, Pool};
+use crate::driver::target::Target;
+use crate::error::{Error, Result};
+use crate::mapping::Mapping;
+use crate::model::counts::Canary;
+use crate::model::dialect::Dialect;
+use crate::monitor::Monitor;
+use std::fmt;
+use std::sync::Arc;
+
+/// Requests at once for each writer: one of them takes some milliseconds, a transaction of a page some dozens.
+const REQUESTS_PER_WRITER: usize = 16;
+
+/// Where rows go.
+pub enum Destination {
+    /// Into an SQL database, which keeps the run's state as well; or nowhere.
+    Sql(Target),
+    /// Into a DynamoDB table.
+    DynamoDb(Box<DynamoDbTarget>),
+}
+
+/// A DynamoDB table to write to.
+pub struct DynamoDbTarget {
+    /// The client.
+    pub db: DynamoDb,
+    /// The table, as it was found.
+    pub description: TableDescription,
+    /// Paces the writes.
+    pub pace: Arc<Pace>,
+    /// Where the run's state is kept.
+    pub state: Target,
+}
+
+/// The database of rows or state, as it was found.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// The largest statement it takes, in bytes.
+    pub max_packet: usize,
+    /// What takes the rows, for the report.
+    pub server: String,
+}
+
+/// What a sink is opened with.
+pub struct SinkOptions<'a> {
+    /// The database that the sink's transactions go to.
+    pub facts: &'a Facts,
+    /// The run, as the control tables know it.
+    pub run: &'a str,
+    /// What to do about rows that are there.
+    pub on_conflict: OnConflict,
+    /// The target tables as they were when the run began.
+    pub tables: &'a [TargetTable],
+    /// The application writes to them too.
+    pub live_target: bool,
+    /// The source gives the same items at every reading.
+    pub source_stands_still: bool,
+    /// Transactions at once.
+    pub writers: usize,
+    /// The shuffle's seed.
+    pub seed: u64,
+    /// Holds the writers when the database bears it badly.
+    pub health: Option<Arc<Health>>,
+}
+
+impl Destination {
+    /// The database of the control tables. `null:` keeps its ledger in memory, so that its counts add up by the same
+    /// rules.
+    #[must_use]
+    pub fn state(&self) -> Target {
+        match self {
+            Destination::Sql(Target::Null) => Target::Sqlite(":memory:".into()),
+            Destination::Sql(target) => target.clone(),
+            Destination::DynamoDb(target) => target.state.clone(),
+        }
+    }
+
+    /// Whether rows are written at all.
+    #[must_use]
+    pub fn writes(&self) -> bool {
+        !matches!(self, Destination::Sql(Target::Null))
+    }
+
+    /// Asks the database of rows or state what it is.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn facts(&self, pool: &Pool) -> Result<Facts> {
+        let mut loan = self.loan(pool).await?;
+        let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
+        let server = match self {
+            Destination::Sql(Target::Null) => "writes nothing".to_owned(),
+            Destination::Sql(_) => inspect::server_version(&mut loan.session).await?,
+            Destination::DynamoDb(target) => format!("DynamoDB; state in {}", target.state),
+        };
+        pool.give_back(loan);
+        Ok(Facts { dialect, max_packet, server })
+    }
+
+    /// Looks at every target table; creates those that are missing when `create` says so and the store lets us.
+    ///
+    /// # Errors
+    /// `Config` naming what cannot take the rows as they are.
+    pub async fn inspect(&self, pool: &Pool, mapping: &Mapping, create: bool) -> Result<Inspected> {
+        match self {
+            Destination::Sql(Target::Null) => Ok(Inspected { tables: Vec::new(), warnings: Vec::new() }),
+            Destination::Sql(_) => {
+                let mut loan = self.loan(pool).await?;
+                let inspected = inspect::inspect(&mut loan.session, mapping.tables(), create).await?;
+                pool.give_back(loan);
+                Ok(inspected)
+            }
+            Destination::DynamoDb(target) => {
+                preflight::inspect(&target.db, &target.description.name, mapping.target_key()).await
+            }
+        }
+    }
+
+    /// Which canaries' rows are no longer there. A DynamoDB table has none: it cannot be truncated, and a table that was
+    /// made anew has another identity.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn missing<'c>(&self, pool: &Pool, mapping: &Mapping, canaries: &'c [Canary]) -> Result<Vec<&'c Canary>> {
+        match self {
+            Destination::DynamoDb(_) | Destination::Sql(Target::Null) => Ok(Vec::new()),
+            Destination::Sql(_) => {
+                let mut loan = self.loan(pool).await?;
+                let missing = inspect::missing(&mut loan.session, mapping.tables(), canaries).await?;
+                pool.give_back(loan);
+                Ok(missing)
+            }
+        }
+    }
+
+    /// Opens the sink; its transactions go through `pool`.
+    #[must_use]
+    pub fn open(
+        &self,
+        pool: &Arc<Pool>,
+        mapping: &Mapping,
+        options: &SinkOptions<'_>,
+        monitor: Arc<dyn Monitor>,
+    ) -> Arc<dyn Sink> {
+        let Facts { dialect, max_packet, .. } = *options.facts;
+        let guards = options.tables.iter().map(|table| table.empty_at_start && !options.live_target);
+        let guarded: Vec<bool> = guards.collect();
+        let is_sql = matches!(self, Destination::Sql(_));
+        let sql = SqlSinkOptions {
+            run: options.run.to_owned(),
+            on_conflict: options.on_conflict,
+            guarded: if is_sql { guarded.clone() } else { Vec::new() },
+            write_rows: is_sql && self.writes(),
+            writers: options.writers,
+        };
+        let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor))
+            .watched_by(options.health.clone());
+        let Destination::DynamoDb(target) = self else { return Arc::new(sql) };
+        let table = target.description.name.clone();
+        let dynamodb = DynamoDbSinkOptions {
+            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
+            table: table.clone(),
+            on_conflict: options.on_conflict,
+            guarded: guarded.first().copied().unwrap_or(false),
+            source_stands_still: options.source_stands_still,
+            requests: options.writers * REQUESTS_PER_WRITER,
+            seed: options.seed,
+        };
+        let requests = Arc::new(TableRequests { db: target.db.clone(), table });
+        Arc::new(DynamoDbSink::new(requests, Arc::clone(&target.pace), sql, dynamodb, monitor))
+    }
+
+    async fn loan<'p>(&self, pool: &'p Pool) -> Result<Loan<'p>> {
+        pool.take().await.map_err(|fault| self.unreachable(fault))
+    }
+
+    /// Why the database of rows or state cannot be reached.
+    fn unreachable(&self, fault: Fault) -> Error {
+        match self {
+            Destination::Sql(target) => fault.into_error(&format!("connecting to {target}")),
+            Destination::DynamoDb(target) => fault.into_error(&format!("connecting to the state in {}", target.state)),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Sql(target) => write!(f, "{target}"),
+            Destination::DynamoDb(target) => write!(f, "dynamodb://{}", target.description.name),
+        }
+    }
+}

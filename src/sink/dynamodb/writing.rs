@@ -1,0 +1,306 @@
+//! One batch on its way into the table: workers send its items, and repeat what is not settled.
+//!
+//! # Verdicts on a conditional put
+//!
+//! A put that timed out may have happened. It is repeated, and if it had, the repetition fails its own condition. So a
+//! failed condition after an unknown outcome says nothing yet: the item is read back (consistently). When it equals ours,
+//! our put is what happened, or somebody wrote the very same item, which nobody can tell apart and nobody needs to: it
+//! counts as written. When it differs, somebody else's item is there, before ours or after it: it counts as present.
+//! Either way nothing was overwritten.
+
+use super::queue::Queue;
+use super::{DynamoDbSink, OnConflict};
+use crate::driver::dynamodb::{Batched, Charged, Refusal, RefusalKind};
+use crate::error::{Error, ErrorKind};
+use crate::limit::gate::Admission;
+use crate::limit::limiter::{Ask, Outcome};
+use crate::limit::retry::Backoff;
+use crate::model::batch::{Batch, TableRows};
+use crate::model::canonical::canonical;
+use crate::model::decode::Decoder;
+use crate::model::json::{write_string, write_value};
+use crate::model::reject::{REFUSED_BY_SERVER, Reject};
+use crate::model::rows::CellRef;
+use crate::model::size::{item_bytes, write_units};
+use crate::monitor::Event;
+use crate::sink::transaction::Settled;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A batch that is being written.
+pub(super) struct Writing<'s> {
+    sink: &'s DynamoDbSink,
+    batch: &'s Batch,
+    rows: &'s TableRows,
+    queue: Mutex<Queue>,
+    present: AtomicU64,
+    rejects: Mutex<Vec<Reject>>,
+}
+
+/// The waits of one worker. An answer begins them anew.
+struct Waits {
+    seed: u64,
+    throttled: Backoff,
+    unknown: Backoff,
+}
+
+impl Waits {
+    fn new(seed: u64) -> Self {
+        Waits { seed, throttled: Backoff::throttled(seed), unknown: Backoff::reconnect(seed) }
+    }
+
+    fn answered(&mut self) {
+        *self = Waits::new(self.seed.wrapping_add(1));
+    }
+}
+
+impl<'s> Writing<'s> {
+    pub(super) fn new(sink: &'s DynamoDbSink, batch: &'s Batch, rows: &'s TableRows) -> Self {
+        let mut order = rows.order.clone();
+        // Neighbours by key are neighbours in the table: in key order they would all go to one partition.
+        let seed = sink.options.seed ^ batch.page.span.from ^ u64::from(batch.page.span.unit) << 32;
+        order.shuffle(&mut StdRng::seed_from_u64(seed));
+        let queue = Queue::new(order.into_iter(), sink.options.on_conflict == OnConflict::Replace);
+        Writing {
+            sink,
+            batch,
+            rows,
+            queue: Mutex::new(queue),
+            present: AtomicU64::new(0),
+            rejects: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Sends until nothing waits.
+    pub(super) async fn work(&self) -> Result<(), Error> {
+        let mut waits = Waits::new(self.batch.page.span.from);
+        loop {
+            let taken = lock(&self.queue).take(|row| self.item(row).len());
+            match (taken.as_deref(), self.sink.options.on_conflict) {
+                (None, _) => return Ok(()),
+                (Some([row]), OnConflict::Keep) => self.put_if_absent(*row, &mut waits).await?,
+                (Some(rows), _) => self.put_batch(rows, &mut waits).await?,
+            }
+        }
+    }
+
+    /// How the items ended. To be asked when all workers have ended.
+    pub(super) fn settled(self) -> Settled {
+        let mut counts = self.batch.counts();
+        let rejects = self.rejects.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let present = self.present.into_inner();
+        if let Some(outcomes) = counts.tables.first_mut() {
+            outcomes.present += present;
+            outcomes.rejected += rejects.len() as u64;
+            outcomes.written -= present + rejects.len() as u64;
+        }
+        Settled { counts, rejects }
+    }
+
+    /// Sends rows once. What is not settled waits again in the queue, after a pause.
+    async fn put_batch(&self, rows: &[u32], waits: &mut Waits) -> Result<(), Error> {
+        let items: Vec<&[u8]> = rows.iter().map(|row| self.item(*row)).collect();
+        let units = rows.iter().map(|row| self.units(*row)).sum();
+        let admission = self.admit(units).await;
+        let permit = self.sink.in_flight.acquire().await;
+        let answer = self.sink.requests.batch_put(&items).await;
+        drop(permit);
+        match answer {
+            Ok(Batched { unprocessed, charged }) => {
+                settle_written(admission, &charged, !unprocessed.is_empty());
+                if unprocessed.len() < rows.len() {
+                    waits.answered();
+                }
+                if !unprocessed.is_empty() {
+                    self.sink.monitor.event(&Event::Retried { code: "UnprocessedItems" });
+                    pause(waits.throttled.wait()).await;
+                    let left = unprocessed.iter().filter_map(|place| rows.get(*place).copied());
+                    lock(&self.queue).put_back(left);
+                }
+                Ok(())
+            }
+            Err(refusal) if matches!(refusal.kind, RefusalKind::Value) => {
+                admission.settle(Outcome::Charged(0.0));
+                let found = lock(&self.queue).suspect(rows);
+                if let Some(row) = found {
+                    self.reject(row, &refusal);
+                }
+                Ok(())
+            }
+            Err(refusal) => {
+                self.refused(admission, refusal, waits).await?;
+                lock(&self.queue).put_back(rows.iter().copied());
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts one row's item unless one is there, until it is settled.
+    async fn put_if_absent(&self, row: u32, waits: &mut Waits) -> Result<(), Error> {
+        let units = self.units(row);
+        let partition_key = self.sink.options.key.first().map(String::as_str).unwrap_or_default();
+        let mut may_be_ours = false;
+        loop {
+            let admission = self.admit(units).await;
+            let permit = self.sink.in_flight.acquire().await;
+            let answer = self.sink.requests.put(self.item(row), Some(partition_key)).await;
+            drop(permit);
+            match answer {
+                Ok(charged) => {
+                    settle_written(admission, &charged, false);
+                    waits.answered();
+                    return Ok(());
+                }
+                Err(refusal) if matches!(refusal.kind, RefusalKind::ConditionFailed) => {
+                    admission.settle(Outcome::Charged(units));
+                    waits.answered();
+                    return self.found_there(row, may_be_ours, waits).await;
+                }
+                Err(refusal) if matches!(refusal.kind, RefusalKind::Value) => {
+                    admission.settle(Outcome::Charged(0.0));
+                    self.reject(row, &refusal);
+                    return Ok(());
+                }
+                Err(refusal) => {
+                    may_be_ours |= matches!(refusal.kind, RefusalKind::Unknown);
+                    self.refused(admission, refusal, waits).await?;
+                }
+            }
+        }
+    }
+
+    /// An item with the row's key is in the table: judges whose it is.
+    async fn found_there(&self, row: u32, may_be_ours: bool, waits: &mut Waits) -> Result<(), Error> {
+        let guarded = self.sink.options.guarded;
+        if (guarded || may_be_ours) && self.is_stored(row, waits).await? {
+            return Ok(());
+        }
+        if guarded && !may_be_ours && self.sink.options.source_stands_still {
+            return Err(self.collision(row));
+        }
+        self.present.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether what the table holds under the row's key equals the row's item.
+    async fn is_stored(&self, row: u32, waits: &mut Waits) -> Result<bool, Error> {
+        let key = self.key_object(row)?;
+        loop {
+            match self.sink.requests.get(&key).await {
+                Ok(None) => return Ok(false),
+                Ok(Some(stored)) => {
+                    let mut decoder = Decoder::default();
+                    let ours = canonical(&mut decoder, self.item(row));
+                    return Ok(ours.is_some() && ours == canonical(&mut decoder, &stored));
+                }
+                Err(refusal) => self.wait(refusal, waits).await?,
+            }
+        }
+    }
+
+    /// The row's key as a JSON object, cut out of its item.
+    fn key_object(&self, row: u32) -> Result<Vec<u8>, Error> {
+        let line = [b"{\"Item\":", self.item(row), b"}"].concat();
+        let mut key = vec![b'{'];
+        let written = Decoder::default().decode(&line, |item| {
+            self.sink.options.key.iter().all(|name| {
+                let Some(value) = item.get(name) else { return false };
+                if key.len() > 1 {
+                    key.push(b',');
+                }
+                write_string(name, &mut key);
+                key.push(b':');
+                write_value(value, &mut key);
+                true
+            })
+        });
+        key.push(b'}');
+        match written {
+            Ok(true) => Ok(key),
+            _ => Err(Error::internal("an item to be written has no key")),
+        }
+    }
+
+    /// After a refusal that is no verdict: tells the limiter, waits, or gives up.
+    async fn refused(&self, admission: Admission<'_>, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
+        match &refusal.kind {
+            RefusalKind::Throttled(reasons) => admission.settle(Outcome::Throttled(reasons)),
+            RefusalKind::Unknown => admission.settle(Outcome::Unknown),
+            _ => admission.settle(Outcome::Charged(0.0)),
+        }
+        self.wait(refusal, waits).await
+    }
+
+    async fn wait(&self, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
+        let wait = match &refusal.kind {
+            RefusalKind::Throttled(_) => waits.throttled.wait(),
+            RefusalKind::Unknown => waits.unknown.wait(),
+            _ => return Err(self.sink.stopped(&refusal)),
+        };
+        self.sink.monitor.event(&Event::Retried { code: &refusal.code });
+        if wait.is_none() {
+            return Err(self.sink.unanswered(&refusal));
+        }
+        pause(wait).await;
+        Ok(())
+    }
+
+    async fn admit(&self, estimate: f64) -> Admission<'_> {
+        // Items of one unit lie close together in the target as well, as long as the key is the same.
+        self.sink.pace.gate().admit(Ask { key: self.batch.page.span.unit, need: 0, estimate }).await
+    }
+
+    /// The row's item as JSON: its last cell.
+    fn item(&self, row: u32) -> &'s [u8] {
+        let rows = &self.rows.rows;
+        match rows.cell(row as usize, rows.columns() - 1) {
+            CellRef::Text(item) => item,
+            _ => b"{}",
+        }
+    }
+
+    /// Write units of the row's item by its own size, at least one. Also what a failed condition is charged, of which
+    /// no answer tells: by the larger of the two items, and ours is the one we know.
+    #[expect(clippy::cast_precision_loss, reason = "an item has at most 400 units")]
+    fn units(&self, row: u32) -> f64 {
+        write_units(item_bytes(self.item(row))) as f64
+    }
+
+    fn reject(&self, row: u32, refusal: &Refusal) {
+        let position = self.rows.rows.position(row as usize);
+        let reason = format!("{REFUSED_BY_SERVER}{}: {}", refusal.code, refusal.message);
+        lock(&self.rejects).push(Reject { position, table: Some(0), column: None, reason });
+    }
+
+    fn collision(&self, row: u32) -> Error {
+        let span = self.batch.page.span;
+        let position = self.rows.rows.position(row as usize);
+        Error::new(
+            ErrorKind::Refused,
+            format!(
+                "table {}: item {position} of unit {} has the key of another item that is there already, though the table \
+                 was empty when the run began: the key merges items (check --key), or the application writes to the table \
+                 too (then say --live-target from the start)",
+                self.sink.options.table, span.unit
+            ),
+        )
+    }
+}
+
+fn settle_written(admission: Admission<'_>, charged: &Charged, unprocessed: bool) {
+    admission.settle(Outcome::Written { units: charged.total(), indexes: &charged.indexes, unprocessed });
+}
+
+async fn pause(wait: Option<Duration>) {
+    if let Some(wait) = wait {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
