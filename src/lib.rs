@@ -1,13 +1,14 @@
-//! Transvase backfills one DynamoDB table into MySQL, MariaDB or SQLite, resumably, with nothing lost.
+//! Transvase backfills one DynamoDB table, live or exported, into MySQL, MariaDB, SQLite or another DynamoDB table,
+//! resumably, with nothing lost.
 //!
 //! The ten-minute tour, in the order in which data meets the rooms:
 //!
-//! 1. [`source`]: units (the data files of an export) and their pages, proved before they are handed out;
+//! 1. [`source`]: units (the data files of an export, the segments of a live table) and their pages, proved before they are handed out;
 //! 2. [`pipeline`]: readers, the shuffled queue, the workers, the lanes that carry a page to its commit;
 //! 3. [`model`]: the nouns, and [`mapping`]: item to row, pure;
 //! 4. [`sink`]: one page, one transaction: fence, rows, rejects, ledger;
 //! 5. [`checkpoint`]: what is durable and who may add to it;
-//! 6. [`driver`]: the wires below; [`limit`]: how often again;
+//! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again;
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 
 pub mod backfill;
