@@ -9,7 +9,7 @@ mod simulation;
 
 use clap::Parser;
 use simulation::scenario::Scenario;
-use simulation::{figures, run};
+use simulation::{Outcome, figures, run};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
     writeln!(out, "{}", figures::HEADER)?;
     for (name, scenario) in Scenario::all(&arguments.scenarios)? {
         if name.contains(&arguments.only) {
-            let runs: Vec<_> = (1..=arguments.seeds).map(|seed| run(&scenario, seed)).collect();
+            let runs: Vec<Outcome> = (1..=arguments.seeds).map(|seed| run(&scenario, seed)).collect();
             writeln!(out, "{}", figures::line(&name, &scenario, &runs))?;
         }
     }

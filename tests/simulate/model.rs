@@ -1,4 +1,9 @@
 //! The model of capacity does what its documentation says.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "milliseconds of a test, above zero and few"
+)]
 
 use crate::simulation::capacity::{Direction, Mode, Table, Touch};
 use std::time::Duration;

@@ -1,4 +1,9 @@
 //! A load: lanes that write batches of 25 items, each to its own place of the key space.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a scenario, above zero and far below 2^52"
+)]
 
 use super::capacity::{Direction, Side, Touch};
 use super::scenario::Scenario;

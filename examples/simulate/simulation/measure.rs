@@ -18,7 +18,6 @@ pub(crate) struct Measure {
     possible: Vec<f64>,
     requests: u64,
     refused: u64,
-    units: f64,
 }
 
 /// What a run came to.
@@ -35,7 +34,6 @@ pub(crate) struct Outcome {
     /// Time taken over the ideal time; none when the run was cut off.
     pub(crate) time: Option<f64>,
     pub(crate) requests: u64,
-    pub(crate) units: f64,
     pub(crate) seconds: f64,
 }
 
@@ -46,7 +44,6 @@ impl Measure {
         if let Some(tick) = self.ticks.get_mut(tick) {
             tick.0 += units;
         }
-        self.units += units;
     }
 
     /// A request was answered; whether all of it passed.
@@ -70,7 +67,6 @@ impl Measure {
             harm,
             time: ideal.map(|ideal| now.as_secs_f64() / ideal),
             requests: self.requests,
-            units: self.units,
             seconds: now.as_secs_f64(),
         }
     }

@@ -1,4 +1,9 @@
 //! A scan: segments with their data, which page is next, what it costs.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts and bytes of a scenario, above zero and far below 2^52"
+)]
 
 use super::capacity::{Direction, Side, Touch};
 use super::scenario::{Data, Latency, Scenario};
@@ -76,7 +81,8 @@ impl Scan {
     }
 
     pub(crate) fn pick(&mut self, limiter: &mut Limiter, now: Duration) -> Result<(Request, Ask), Option<Duration>> {
-        let (mut best, mut soonest): (Option<((u64, u32), usize)>, Option<Duration>) = (None, None);
+        let mut best: Option<((u64, u32), usize)> = None;
+        let mut soonest: Option<Duration> = None;
         for (number, segment) in self.segments.iter().enumerate().filter(|(_, segment)| segment.is_idle()) {
             let ready = limiter.ready_at(number as u32, now);
             let needs = (need(self.mean as u64, segment.read as u64), segment.place);

@@ -1,4 +1,9 @@
 //! One run: events in order of simulated time, between the readers, the limiter and the model of the table.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "partitions of a scenario, above zero and few"
+)]
 
 use super::capacity::{Direction, Mode, Reason, Table};
 use super::foreground::{Others, TICK};

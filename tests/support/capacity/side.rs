@@ -1,4 +1,9 @@
 //! One direction of a table or an index: its own bucket, its partitions, the account's quota.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of partitions and minutes, above zero and few"
+)]
 
 use super::Direction;
 use super::tokens::Tokens;
