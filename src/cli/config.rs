@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Bytes of lines in a page: large enough that its fixed costs (a transaction, a ledger row) do not show.
 pub const PAGE_BYTES: usize = 1 << 20;
 
+/// Segments open for each that is read: the neediest of them is read, and those that rest are passed over.
+const SEGMENTS_TO_CHOOSE_FROM: usize = 8;
+
 /// Segments read at once: as many as keep a fast table busy while each answer travels for some ten milliseconds.
 const SEGMENTS_AT_ONCE: usize = 32;
 
@@ -193,9 +196,11 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let width = &args.width;
     let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
+    let readers = width.readers.unwrap_or(if live { SEGMENTS_AT_ONCE } else { cores * 2 }).max(1);
     let pipeline = pipeline::Options {
         memory_bytes: bytes(&width.memory)?,
-        readers: width.readers.unwrap_or(if live { SEGMENTS_AT_ONCE } else { cores * 2 }).max(1),
+        readers,
+        open_units: if live { readers * SEGMENTS_TO_CHOOSE_FROM } else { readers },
         workers: width.workers.unwrap_or(cores).max(1),
         writers: width.writers.max(1),
         page_bytes: PAGE_BYTES,

@@ -29,7 +29,8 @@ pub enum ExitCode {
     Refused = 6,
 }
 
-const ABOUT: &str = "Backfills one DynamoDB table into MySQL, MariaDB, SQLite or DynamoDB, resumably, with nothing lost";
+const ABOUT: &str =
+    "Backfills one DynamoDB table into MySQL, MariaDB, SQLite or DynamoDB, resumably, with nothing lost";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -95,6 +95,13 @@ impl Gate {
         look(&self.lock().limiter, self.now())
     }
 
+    /// How long the key rests.
+    #[must_use]
+    pub fn rest(&self, key: u32) -> Duration {
+        let now = self.now();
+        self.lock().limiter.ready_at(key, now).saturating_sub(now)
+    }
+
     /// Nothing more will be asked for the key.
     pub fn forget(&self, key: u32) {
         self.lock().limiter.forget(key);

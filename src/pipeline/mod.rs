@@ -2,7 +2,7 @@
 //! threads, channels and permits.
 //!
 //! Start order: transform threads, the lease, lanes, readers, the lease's heartbeat. A *reader* is a thread that claims
-//! units and pushes their pages. A *lane* is a task that takes one page at a time from the queue to its commit; there
+//! units and pushes their pages, of whichever needs it most. A *lane* is a task that takes one page at a time from the queue to its commit; there
 //! are as many as workers and writers together, so both stay busy. Stop order: readers end when nothing is left to read,
 //! or when a stop is requested; then the queue closes, the lanes drain it (of a stop: finish the pages they carry and
 //! drop those that wait), and the claims are released. The first fatal error cancels everybody.
@@ -31,8 +31,10 @@ use work::Work;
 pub struct Options {
     /// Bytes in flight, encoded batches included.
     pub memory_bytes: usize,
-    /// Units read at once.
+    /// Pages read at once.
     pub readers: usize,
+    /// Units open at once: of a data file no more than readers, of a live table many, so that the neediest can be chosen.
+    pub open_units: usize,
     /// Threads that decode and map.
     pub workers: usize,
     /// Transactions at once.
@@ -141,10 +143,13 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
     let lanes: Vec<_> =
         (0..flow.options.workers + flow.options.writers).map(|_| tokio::spawn(lane::run(Arc::clone(&flow)))).collect();
     let handle = tokio::runtime::Handle::current();
+    let reading = Arc::new(reader::Reading::new(flow.options.open_units));
     let readers: Vec<_> = (0..flow.options.readers)
         .map(|index| {
-            let (flow, handle) = (Arc::clone(&flow), handle.clone());
-            std::thread::Builder::new().name(format!("reader-{index}")).spawn(move || reader::run(&flow, &handle))
+            let (flow, reading, handle) = (Arc::clone(&flow), Arc::clone(&reading), handle.clone());
+            std::thread::Builder::new()
+                .name(format!("reader-{index}"))
+                .spawn(move || reader::run(&flow, &reading, &handle))
         })
         .collect();
     let beat = tokio::spawn(heartbeat(Arc::clone(&flow)));

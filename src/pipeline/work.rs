@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How often to ask whether another process has finished or died.
-const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL: Duration = Duration::from_millis(500);
 
 /// How often a claim may be found lost and be put back, before the server is not believed any more.
 pub(super) const RESTORES_MAX: u32 = 5;
@@ -141,6 +141,24 @@ impl Work {
                 () = tokio::time::sleep(POLL) => {}
             }
         }
+    }
+
+    /// A unit to read, if there is one now.
+    pub async fn try_next(&self) -> Option<Assignment> {
+        match self.look().await {
+            Ok(Look::Found(assignment)) => Some(assignment),
+            Ok(Look::Nothing | Look::Later) => None,
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    /// Whether units wait of which the server lost something.
+    #[must_use]
+    pub fn has_lost_units(&self) -> bool {
+        !lock(&self.again).is_empty()
     }
 
     async fn look(&self) -> Result<Look> {

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::model::counts::Counts;
 use crate::model::page::{Page, Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub mod dynamodb_export;
@@ -42,6 +43,15 @@ pub enum Read {
     Stop(String),
 }
 
+/// How much a unit needs its next page, among those that are open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Urgency {
+    /// Higher is served first.
+    pub need: u64,
+    /// It rests for so long: asking before is of no use.
+    pub ready_in: Duration,
+}
+
 /// A source of items: of repeatable units, where the same positions give the same items, or of live ones
 /// (see [`Page::reached`]).
 pub trait Source: Send + Sync {
@@ -75,4 +85,9 @@ pub trait UnitReader: Send {
     /// # Errors
     /// `Corrupt` with the unit's name and the position reached; of a live table whatever it refuses for good.
     fn next(&mut self, halt: &CancellationToken) -> Result<Read>;
+
+    /// How much the unit needs its next page.
+    fn urgency(&self) -> Urgency {
+        Urgency::default()
+    }
 }

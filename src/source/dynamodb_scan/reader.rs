@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limit::limiter::{Ask, Outcome};
 use crate::limit::need::need;
 use crate::model::page::{Page, Span, UnitId, Wanted};
-use crate::source::{Read, UnitReader};
+use crate::source::{Read, UnitReader, Urgency};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +36,7 @@ pub(super) struct SegmentReader {
     /// The key to go on from.
     after: Option<String>,
     ended: bool,
-    /// What it gave so far, since this process has it.
+    /// What it gave so far, since this process has it, by the table's own measure.
     read_bytes: u64,
     failures: u32,
     empty_pages: u64,
@@ -63,8 +63,7 @@ impl SegmentReader {
         shared.look_again().await;
         let most = shared.gate.look(|limiter, now| limiter.page_most(self.segment, now));
         let size = shared.pages().next(self.segment, most);
-        let need = need(shared.bytes / u64::from(shared.segments), self.read_bytes);
-        let ask = Ask { key: self.segment, need, estimate: size.estimate };
+        let ask = Ask { key: self.segment, need: self.need(), estimate: size.estimate };
         // Only the wait is cut short: a request on its way is paid for, so its answer is worth waiting for.
         let admission = tokio::select! {
             admission = shared.gate.admit(ask) => admission,
@@ -94,7 +93,8 @@ impl SegmentReader {
                 admission.settle(Outcome::Charged(units));
                 shared.pages().learn(self.segment, scanned.items, units);
                 shared.usage().read_units += units;
-                self.read_bytes += scanned.lines.len() as u64;
+                let bytes_of_half = if shared.consistent { 2048 } else { 4096 };
+                self.read_bytes += half_units(units) * bytes_of_half;
                 self.failures = 0;
                 Ok(Asked::Answered(scanned))
             }
@@ -139,6 +139,10 @@ impl SegmentReader {
         }
     }
 
+    fn need(&self) -> u64 {
+        need(self.shared.bytes / u64::from(self.shared.segments), self.read_bytes)
+    }
+
     fn take(&mut self, scanned: Scanned) -> Read {
         self.ended = scanned.next.is_none();
         self.after = scanned.next;
@@ -179,6 +183,10 @@ fn half_units(units: f64) -> u64 {
 }
 
 impl UnitReader for SegmentReader {
+    fn urgency(&self) -> Urgency {
+        Urgency { need: self.need(), ready_in: self.shared.gate.rest(self.segment) }
+    }
+
     fn next(&mut self, halt: &CancellationToken) -> Result<Read> {
         if self.ended {
             self.forget();
