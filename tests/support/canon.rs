@@ -18,6 +18,12 @@ pub(crate) fn line(line: &[u8]) -> Value {
     item(&line["Item"])
 }
 
+/// Canonical items in one order.
+pub(crate) fn sorted_items(mut items: Vec<Value>) -> Vec<Value> {
+    items.sort_by_cached_key(Value::to_string);
+    items
+}
+
 fn members(map: &Map<String, Value>) -> Map<String, Value> {
     map.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
