@@ -8,6 +8,7 @@
 mod cli;
 mod crash;
 mod damage;
+mod dynamo_driver;
 mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;

@@ -5,6 +5,7 @@
 
 pub(crate) mod canon;
 pub(crate) mod dynamo;
+pub(crate) mod dynamo_proxy;
 pub(crate) mod engine;
 pub(crate) mod orders;
 pub(crate) mod proxy;

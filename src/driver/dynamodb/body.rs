@@ -115,3 +115,95 @@ fn object(value: &[u8], at: usize) -> Result<Option<&[u8]>, Malformed> {
 fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn cut(text: &str) -> Result<ScanBody<'_>, Malformed> {
+        cut_scan(text.as_bytes())
+    }
+
+    #[test]
+    fn items_are_copied_byte_by_byte() {
+        let item = r#"{"n":{"N":"-0.10e5"},"s":{"S":"\"]}\\ é \u00e9"},"e":{"L":[]},"m":{"M":{}}}"#;
+        for body in [
+            format!(r#"{{"Count":2,"Items":[{item},{{}}],"LastEvaluatedKey":{{"k":{{"S":"}}"}}}},"ScannedCount":9}}"#),
+            format!(
+                " {{ \"LastEvaluatedKey\" : {{\"k\":{{\"S\":\"}}\"}}}},\n\t\"Items\" : [ {item} , {{}} ] , \"x\":null, \"Count\":2 }}\r\n"
+            ),
+        ] {
+            let cut = cut(&body).unwrap();
+            assert_eq!(String::from_utf8(cut.lines).unwrap(), format!("{{\"Item\":{item}}}\n{{\"Item\":{{}}}}\n"));
+            assert_eq!((cut.items, cut.next), (2, Some(r#"{"k":{"S":"}"}}"#.as_bytes())));
+        }
+        let spread = cut("{\"Items\":[{\"a\":\r\n{\"S\":\"\\n\"}\n}],\"Count\":1,\"LastEvaluatedKey\":null}").unwrap();
+        assert_eq!((spread.lines, spread.next), (b"{\"Item\":{\"a\":{\"S\":\"\\n\"}}}\n".to_vec(), None));
+    }
+
+    #[test]
+    fn a_body_that_is_not_whole_is_refused() {
+        let whole = r#"{"Items":[{"a":{"S":"x"}},{"b":{"N":"1"}}],"Count":2,"LastEvaluatedKey":{"a":{"S":"y"}}}"#;
+        assert!(cut(whole).is_ok());
+        for end in 0..whole.len() {
+            assert!(cut(&whole[..end]).is_err(), "{}", &whole[..end]);
+        }
+        for wrong in [
+            r#"{"Items":[{}],"Count":2}"#,
+            r#"{"Items":[{}]}"#,
+            r#"{"Count":0}"#,
+            r#"{"Items":[{}],"Items":[],"Count":1}"#,
+            r#"{"Items":[1],"Count":1}"#,
+            r#"{"Items":[],"Count":0,"LastEvaluatedKey":{}}"#,
+            r#"{"Items":[],"Count":0,"LastEvaluatedKey":"k"}"#,
+            r#"{"Items":[],"Count":0} {}"#,
+            r#"{"Items":[],"Count":0,}"#,
+            r#"{"Items":[{},],"Count":1}"#,
+            "{\"Items\":[{\"a\":{\"S\":\"\n\"}}],\"Count\":1}",
+        ] {
+            assert!(cut(wrong).is_err(), "{wrong}");
+        }
+        assert!(cut_scan(b"{\"Items\":[{\"a\":{\"S\":\"\xff\"}}],\"Count\":1}").is_err());
+    }
+
+    fn value() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            ".*".prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            Just(Value::Null)
+        ];
+        leaf.prop_recursive(6, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::hash_map(".*", inner, 0..5).prop_map(|map| json!(map))
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_serde_json_reads_is_cut_alike_and_what_it_refuses_is_refused(
+            values in proptest::collection::vec(proptest::collection::hash_map(".*", value(), 0..4), 0..5),
+            pretty: bool,
+            at: proptest::sample::Index,
+            byte in "[\\[\\]{}\",:\\\\ 0-9a-z\n-]",
+        ) {
+            let body = json!({"Items": values, "Count": values.len(), "LastEvaluatedKey": {"k": 1}});
+            let text = if pretty { serde_json::to_string_pretty(&body).unwrap() } else { body.to_string() };
+            let cut = cut_scan(text.as_bytes()).unwrap();
+            let lines: Vec<Value> = cut.lines.split_inclusive(|byte| *byte == b'\n')
+                .map(|line| serde_json::from_slice::<Value>(line).unwrap()["Item"].take()).collect();
+            proptest::prop_assert_eq!(json!(lines), body["Items"].clone());
+            // one byte another: refused wherever the other parser refuses
+            let mut damaged = text.into_bytes();
+            let at = at.index(damaged.len());
+            damaged[at] = byte.as_bytes()[0];
+            if serde_json::from_slice::<Value>(&damaged).is_err() && !damaged.windows(3).any(|part| part == b"\\ud") {
+                proptest::prop_assert!(cut_scan(&damaged).is_err());
+            }
+        }
+    }
+}

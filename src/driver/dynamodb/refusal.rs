@@ -258,10 +258,11 @@ fn denied(asked: Asked<'_>, reply: &Reply) -> Option<String> {
 }
 
 /// Words of the server by which an item is condemned, and our own, which cannot quote a value.
-const VALUE_ERRORS: [(&str, &str); 16] = [
+const VALUE_ERRORS: [(&str, &str); 17] = [
     ("Item size", "it is larger than 400 KB"),
     ("Type mismatch for key", "a key attribute has another type than the table's key"),
     ("Type mismatch for Index Key", "an attribute that is the key of an index has another type than the index's key"),
+    ("key element does not match", "a key attribute is missing or has another type than the table's key"),
     ("Missing the key", "a key attribute is missing"),
     ("empty string value", "a key attribute is empty"),
     ("empty binary value", "a key attribute is empty"),
