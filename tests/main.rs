@@ -13,6 +13,7 @@ mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod health;
+mod into_dynamo;
 mod keys;
 mod rejects;
 mod roundtrip;

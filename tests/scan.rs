@@ -22,7 +22,7 @@ const SHAPES: [(Shape, &str, u64, u64); 6] = [
 ];
 
 /// A server; on a thread of its own, since it waits for its runtime.
-fn start() -> DynamoServer {
+pub(crate) fn start() -> DynamoServer {
     std::thread::spawn(DynamoServer::start).join().unwrap()
 }
 
@@ -40,7 +40,7 @@ fn scan<'t>(folder: &'t Path, server: &DynamoServer, table: &str, target: &Targe
 
 /// The items that the generator writes, as lines; without those that this server takes for nested too deep: it counts
 /// the attribute's own value as the first of 32 levels.
-fn lines(shape: Shape, seed: u64, items: u64) -> Vec<u8> {
+pub(crate) fn lines(shape: Shape, seed: u64, items: u64) -> Vec<u8> {
     let generator = crate::generator::items::Items::new(shape, seed);
     let mut lines = Vec::new();
     for index in 0..items {

@@ -36,7 +36,7 @@ mod writing;
 
 /// Requests of one batch at once. A request takes some milliseconds whatever it holds, so a few dozen at once keep a
 /// connection pool busy; the semaphore of the sink bounds those of all batches.
-const REQUESTS_PER_BATCH: usize = 16;
+const REQUESTS_PER_BATCH: u32 = 16;
 
 /// How often a batch that is being written asks whether its claim is ours still: a lease is some times longer.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -131,8 +131,8 @@ impl DynamoDbSink {
     async fn settle(&self, batch: &Batch) -> Result<Settled, Error> {
         let Some(rows) = batch.tables.first() else { return Ok(Settled::unwritten(batch)) };
         let writing = Writing::new(self, batch, rows);
-        let workers = REQUESTS_PER_BATCH.min(rows.order.len());
-        all((0..workers).map(|_| Box::pin(writing.work()) as BoxFuture<'_, _>).collect()).await?;
+        let workers = REQUESTS_PER_BATCH.min(u32::try_from(rows.order.len()).unwrap_or(u32::MAX));
+        all((0..workers).map(|worker| Box::pin(writing.work(worker)) as BoxFuture<'_, _>).collect()).await?;
         Ok(writing.settled())
     }
 

@@ -145,7 +145,7 @@ fn a_section_that_cannot_be_followed_names_line_and_attribute() {
         ("", "no [item] section"),
         ("[[table]]\nname = \"x\"", "[[table]] is for SQL"),
         ("[item]\nfoo = 1", "foo is not a field"),
-        ("[item]\n[[item.attribute]]\nname = \"a\"\nfrom = \"b[\"", "line 5, attribute a"),
+        ("[item]\n[[item.attribute]]\nname = \"a\"\nfrom = \"b[\"", "line 5: attribute a"),
         ("[item]\n[[item.attribute]]\nname = \"a\"\ntype = \"B\"", "must be one of S, N"),
         ("[item]\n[[item.attribute]]\nname = \"a\"\nfrom = \"l[0]\"", "element of a list"),
         ("[item]\ndrop = [\"l[0]\"]", "element of a list"),

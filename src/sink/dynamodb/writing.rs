@@ -41,20 +41,26 @@ pub(super) struct Writing<'s> {
     rejects: Mutex<Vec<Reject>>,
 }
 
+/// Lanes of a unit. To the limiter each worker is a lane of keys: a request that fails slows its own worker, while those
+/// beside it find out for themselves; were a unit one lane, a few failures at once would count as many in a row.
+const LANES: u32 = super::REQUESTS_PER_BATCH;
+
 /// The waits of one worker. An answer begins them anew.
 struct Waits {
+    lane: u32,
     seed: u64,
     throttled: Backoff,
     unknown: Backoff,
 }
 
 impl Waits {
-    fn new(seed: u64) -> Self {
-        Waits { seed, throttled: Backoff::throttled(seed), unknown: Backoff::reconnect(seed) }
+    fn new(lane: u32, seed: u64) -> Self {
+        let seed = seed ^ u64::from(lane) << 32;
+        Waits { lane, seed, throttled: Backoff::throttled(seed), unknown: Backoff::reconnect(seed) }
     }
 
     fn answered(&mut self) {
-        *self = Waits::new(self.seed.wrapping_add(1));
+        *self = Waits::new(self.lane, self.seed.wrapping_add(1));
     }
 }
 
@@ -76,12 +82,16 @@ impl<'s> Writing<'s> {
     }
 
     /// Sends until nothing waits.
-    pub(super) async fn work(&self) -> Result<(), Error> {
-        let mut waits = Waits::new(self.batch.page.span.from);
+    pub(super) async fn work(&self, worker: u32) -> Result<(), Error> {
+        let lane = self.batch.page.span.unit.wrapping_mul(LANES).wrapping_add(worker);
+        let mut waits = Waits::new(lane, self.batch.page.span.from);
         loop {
             let taken = lock(&self.queue).take(|row| self.item(row).len());
             match (taken.as_deref(), self.sink.options.on_conflict) {
-                (None, _) => return Ok(()),
+                (None, _) => {
+                    self.sink.pace.gate().forget(lane);
+                    return Ok(());
+                }
                 (Some([row]), OnConflict::Keep) => self.put_if_absent(*row, &mut waits).await?,
                 (Some(rows), _) => self.put_batch(rows, &mut waits).await?,
             }
@@ -105,7 +115,7 @@ impl<'s> Writing<'s> {
     async fn put_batch(&self, rows: &[u32], waits: &mut Waits) -> Result<(), Error> {
         let items: Vec<&[u8]> = rows.iter().map(|row| self.item(*row)).collect();
         let units = rows.iter().map(|row| self.units(*row)).sum();
-        let admission = self.admit(units).await;
+        let admission = self.admit(waits.lane, units).await;
         let permit = self.sink.in_flight.acquire().await;
         let answer = self.sink.requests.batch_put(&items).await;
         drop(permit);
@@ -145,7 +155,7 @@ impl<'s> Writing<'s> {
         let partition_key = self.sink.options.key.first().map(String::as_str).unwrap_or_default();
         let mut may_be_ours = false;
         loop {
-            let admission = self.admit(units).await;
+            let admission = self.admit(waits.lane, units).await;
             let permit = self.sink.in_flight.acquire().await;
             let answer = self.sink.requests.put(self.item(row), Some(partition_key)).await;
             drop(permit);
@@ -249,9 +259,8 @@ impl<'s> Writing<'s> {
         Ok(())
     }
 
-    async fn admit(&self, estimate: f64) -> Admission<'_> {
-        // Items of one unit lie close together in the target as well, as long as the key is the same.
-        self.sink.pace.gate().admit(Ask { key: self.batch.page.span.unit, need: 0, estimate }).await
+    async fn admit(&self, lane: u32, estimate: f64) -> Admission<'_> {
+        self.sink.pace.gate().admit(Ask { key: lane, need: 0, estimate }).await
     }
 
     /// The row's item as JSON: its last cell.
