@@ -32,6 +32,8 @@ use writing::Writing;
 pub mod pace;
 pub mod preflight;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 /// Requests of one batch at once. A request takes some milliseconds whatever it holds, so a few dozen at once keep a

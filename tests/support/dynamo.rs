@@ -94,11 +94,6 @@ impl DynamoServer {
             }
         }
     }
-
-    /// What the AWS chain would give a client of this server.
-    pub(crate) fn config(&self) -> SdkConfig {
-        config_of(&self.url())
-    }
 }
 
 impl Drop for DynamoServer {
