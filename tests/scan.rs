@@ -65,7 +65,7 @@ fn depth(attribute: &Value) -> usize {
 }
 
 /// The canonical items of lines by their keys.
-fn truth_of(lines: &[u8], key: &[&str]) -> Truth {
+pub(crate) fn truth_of(lines: &[u8], key: &[&str]) -> Truth {
     let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let keyed = lines.map(|line| {
         let raw: Value = serde_json::from_slice(line).unwrap();

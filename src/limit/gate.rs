@@ -40,6 +40,11 @@ impl Gate {
         Gate { state: Mutex::new(state), began: Instant::now(), changed: Notify::new() }
     }
 
+    /// Says that the keys are scan segments of a table of about so many partitions; before anything is asked.
+    pub fn lay_out(&self, segments: u32, partitions: u32) {
+        self.lock().limiter.lay_out(segments, partitions);
+    }
+
     /// Waits until a request may be made.
     pub async fn admit(&self, ask: Ask) -> Admission<'_> {
         let ticket = self.lock().limiter.ask(ask, self.now());

@@ -29,6 +29,9 @@ const SEGMENT_BYTES: u64 = 512 * 1024 * 1024;
 /// Segments of a table by default: many more than readers in any case, and a list that the control tables carry lightly.
 const SEGMENTS: std::ops::RangeInclusive<u64> = 64..=16_384;
 
+/// A partition's size at most, so that a table has about so many [developer guide, partitions].
+const PARTITION_BYTES: u64 = 10_000_000_000;
+
 /// The most that DynamoDB takes.
 pub const SEGMENTS_MAX: u32 = 1_000_000;
 
@@ -132,6 +135,8 @@ impl DynamoDbScan {
         let name = |id| format!("segment {id} of {segments}");
         self.description.units = (0..segments).map(|id| Unit { id, name: name(id), items: None }).collect();
         self.description.derived = Some(segments.to_string());
+        let partitions = self.shared.bytes / PARTITION_BYTES + 1;
+        self.shared.gate.lay_out(segments, u32::try_from(partitions).unwrap_or(u32::MAX));
     }
 }
 

@@ -6,6 +6,7 @@
 //! answer is left to the SDK. So an item is never a tree of values, neither here nor there, and its numbers are the
 //! server's text. Must not know: what the bytes say.
 
+use super::refusal::is_damaged;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, Error, Output,
@@ -96,11 +97,7 @@ impl DeserializeResponse for Keep {
         _: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
         let refused = |why: &'static str| OrchestratorError::response(why.into());
-        let body = response.body().bytes().ok_or_else(|| refused("the answer was not read"))?;
-        // DynamoDB sends the CRC-32 of each body; servers that imitate it may not
-        if let Some(sent) = response.headers().get("x-amz-crc32")
-            && sent.parse() != Ok(crc32fast::hash(body))
-        {
+        if is_damaged(response) {
             return Err(refused("the answer was damaged on its way: its CRC-32 is another"));
         }
         let kept = response.body().try_clone().ok_or_else(|| refused("the answer lies in memory"))?;

@@ -95,6 +95,10 @@ where
 {
     if let SdkError::ServiceError(answered) = &error {
         let raw = answered.raw();
+        if is_damaged(raw) {
+            // Whatever it was to say: a throttle may have become an error that nobody knows, a success it was not.
+            return no_answer(asked, "damaged answer", &error);
+        }
         let reply = Reply {
             status: raw.status().as_u16(),
             code: answered.err().code().unwrap_or_default().to_owned(),
@@ -115,6 +119,13 @@ where
         _ => "no answer",
     };
     no_answer(asked, code, &error)
+}
+
+/// Whether an answer is another than the one that was sent. DynamoDB sends the CRC-32 of each body, errors included;
+/// servers that imitate it may not.
+pub(super) fn is_damaged(answer: &HttpResponse) -> bool {
+    let body = answer.body().bytes().unwrap_or_default();
+    answer.headers().get("x-amz-crc32").is_some_and(|sent| sent.parse() != Ok(crc32fast::hash(body)))
 }
 
 /// No answer that could be used. The innermost cause says most: the SDK's own errors are "dispatch failure".
