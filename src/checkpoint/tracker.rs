@@ -279,11 +279,11 @@ mod tests {
         let claim = Claim { unit: 3, epoch: 7, before: 1 };
         let ledger = UnitLedger { watermark: 20, reached: Some("there".into()), ..UnitLedger::default() };
         let wanted = tracker.take_on(claim, None, &ledger);
-        assert_eq!(wanted, Wanted { items: vec![20..u64::MAX], after: Some("there".into()) });
+        assert_eq!(wanted, Wanted { items: std::iter::once(20..u64::MAX).collect(), after: Some("there".into()) });
         tracker.acknowledge(Span { unit: 3, from: 20, to: 30 });
         assert_eq!(tracker.verified(3, 0, 40), Next::Nothing);
         let wanted = tracker.forget(3, std::slice::from_ref(&(25..30)), Some("here"));
-        assert_eq!(wanted, Wanted { items: vec![25..u64::MAX], after: Some("here".into()) });
+        assert_eq!(wanted, Wanted { items: std::iter::once(25..u64::MAX).collect(), after: Some("here".into()) });
         assert_eq!((tracker.reading(3), tracker.contiguous(3)), (Some(1), 25));
         assert_eq!(tracker.verified(3, 0, 25), Next::Nothing, "the end of a void reading is no end");
         let fence = Fence { unit: 3, epoch: 7 };

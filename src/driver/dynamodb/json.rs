@@ -55,7 +55,7 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     /// `Malformed` as the grammar has it.
-    pub fn next(&mut self) -> Result<Option<(&'a [u8], usize)>, Malformed> {
+    pub fn next_member(&mut self) -> Result<Option<(&'a [u8], usize)>, Malformed> {
         let mut at = skip_space(self.json, self.at);
         match self.json.get(at) {
             Some(b'}') => return self.end(at + 1),
@@ -206,8 +206,8 @@ fn plain(bytes: &[u8]) -> usize {
     let (chunks, _) = bytes.as_chunks::<8>();
     for (number, chunk) in chunks.iter().enumerate() {
         let word = u64::from_le_bytes(*chunk);
-        let quotes = word ^ ONES * u64::from(b'"');
-        let backslashes = word ^ ONES * u64::from(b'\\');
+        let quotes = word ^ (ONES * u64::from(b'"'));
+        let backslashes = word ^ (ONES * u64::from(b'\\'));
         // the lowest high bit that comes out set is right: a borrow only goes upwards
         let found = (quotes.wrapping_sub(ONES) & !quotes
             | backslashes.wrapping_sub(ONES) & !backslashes

@@ -1,8 +1,9 @@
 //! The target table before the first write: is it there, does it take the mapping's key, was it empty.
 
 use crate::checkpoint::run::TargetTable;
-use crate::driver::dynamodb::{DynamoDb, RefusalKind, ScanCall, TableDescription};
+use crate::driver::dynamodb::{DynamoDb, Refusal, RefusalKind, ScanCall, TableDescription};
 use crate::error::{Error, Result};
+use crate::limit::retry::Backoff;
 use crate::mapping::{KeyAttribute, KeyType};
 use crate::sink::inspect::Inspected;
 
@@ -52,7 +53,16 @@ pub fn key_of(description: &TableDescription) -> Result<Vec<KeyAttribute>> {
 /// Whether the table holds no item, and what to say about not knowing: the count of the description is hours old.
 async fn emptiness(db: &DynamoDb, table: &str) -> Result<(bool, Vec<String>)> {
     let call = ScanCall { table, segment: 0, segments: 1, after: None, limit: Some(1), consistent: true };
-    match db.scan(&call).await {
+    let mut waits = Backoff::contention(1);
+    let answer = loop {
+        let answer = db.scan(&call).await;
+        let again = matches!(&answer, Err(Refusal { kind: RefusalKind::Unknown | RefusalKind::Throttled(_), .. }));
+        match waits.wait().filter(|_| again) {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => break answer,
+        }
+    };
+    match answer {
         Ok(scanned) => Ok((scanned.items == 0 && scanned.next.is_none(), Vec::new())),
         Err(refusal) if matches!(refusal.kind, RefusalKind::Denied) => {
             let warning = format!(

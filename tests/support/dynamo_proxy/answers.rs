@@ -60,7 +60,7 @@ impl Answer {
 
     /// A failure of the server's, in one of two spellings.
     pub(super) fn failure(number: u64) -> Answer {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let name = "com.amazonaws.dynamodb.v20120810#InternalServerError";
             return Answer::of_json(500, &json!({"__type": name, "message": "Internal server error"}));
         }
