@@ -92,6 +92,8 @@ impl Reading {
             let mut state = self.lock();
             state.open -= 1;
             state.dry = Some(Instant::now());
+            // Whoever rests because this might have become an open unit has nothing to wait for.
+            self.changed.notify_all();
         }
     }
 
