@@ -6,7 +6,7 @@
 
 use super::convert::{Fault, Unfit, is_canonical};
 use super::spec::JsonForm;
-use crate::model::json::{sorted, sorted_numbers, write_array, write_string, write_value};
+use crate::model::json::{sorted, sorted_numbers, write_array, write_object, write_string, write_value};
 use crate::model::number::Number;
 use crate::model::value::{Map, Value};
 
@@ -48,18 +48,7 @@ fn write_plain_value(value: Value<'_>, out: &mut Vec<u8>) {
         Value::N(number) => write_number(number, out),
         Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
         Value::Null => out.extend_from_slice(b"null"),
-        Value::M(map) => {
-            out.push(b'{');
-            for (index, (name, value)) in map.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_string(name, out);
-                out.push(b':');
-                write_plain_value(value, out);
-            }
-            out.push(b'}');
-        }
+        Value::M(map) => write_object(map.iter(), out, write_plain_value),
         Value::L(list) => write_array(list.iter(), out, write_plain_value),
         Value::Ss(members) | Value::Bs(members) => write_array(sorted(members).into_iter(), out, write_string),
         Value::Ns(members) => {

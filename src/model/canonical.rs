@@ -4,7 +4,7 @@
 //! that is read back may have others than the one that was written.
 
 use super::decode::Decoder;
-use super::json::{sorted, sorted_numbers, write_array, write_string};
+use super::json::{sorted, sorted_numbers, write_array, write_object, write_string};
 use super::number::Number;
 use super::value::{Item, Map, Value};
 
@@ -25,16 +25,7 @@ pub fn write_canonical(item: Item<'_>, out: &mut Vec<u8>) {
 fn write_map(map: Map<'_>, out: &mut Vec<u8>) {
     let mut members: Vec<(&str, Value<'_>)> = map.iter().collect();
     members.sort_unstable_by_key(|(name, _)| *name);
-    out.push(b'{');
-    for (index, (name, value)) in members.into_iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_string(name, out);
-        out.push(b':');
-        write_value(value, out);
-    }
-    out.push(b'}');
+    write_object(members.into_iter(), out, write_value);
 }
 
 fn write_value(value: Value<'_>, out: &mut Vec<u8>) {

@@ -10,14 +10,23 @@ pub fn write_item(item: Item<'_>, out: &mut Vec<u8>) {
 
 /// A map of attributes as DynamoDB JSON: `{"name":{"S":"…"},…}`.
 pub fn write_map(map: Map<'_>, out: &mut Vec<u8>) {
+    write_object(map.iter(), out, write_value);
+}
+
+/// Members as a JSON object, each value as `write` has it.
+pub fn write_object<'a>(
+    members: impl Iterator<Item = (&'a str, Value<'a>)>,
+    out: &mut Vec<u8>,
+    write: impl Fn(Value<'a>, &mut Vec<u8>),
+) {
     out.push(b'{');
-    for (index, (name, value)) in map.iter().enumerate() {
+    for (index, (name, value)) in members.enumerate() {
         if index > 0 {
             out.push(b',');
         }
         write_string(name, out);
         out.push(b':');
-        write_value(value, out);
+        write(value, out);
     }
     out.push(b'}');
 }
