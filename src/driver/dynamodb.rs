@@ -18,7 +18,7 @@ mod unprocessed;
 pub use charged::Charged;
 pub use refusal::{Refusal, RefusalKind};
 pub use request::ScanCall;
-pub use table::{Capacity, IndexDescription, TableDescription};
+pub use table::{IndexDescription, TableDescription};
 
 use crate::error::{Error, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};

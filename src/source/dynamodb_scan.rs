@@ -8,7 +8,7 @@
 mod reader;
 
 use super::{Description, Source, UnitReader};
-use crate::driver::dynamodb::{self, DynamoDb, TableDescription};
+use crate::driver::dynamodb::{DynamoDb, TableDescription};
 use crate::error::{Error, Result};
 use crate::limit::budget::{Allowance, Budget, Capacity, Direction};
 use crate::limit::gate::Gate;
@@ -141,9 +141,8 @@ impl DynamoDbScan {
 }
 
 /// The rate that `budget` allows of `capacity`.
-fn allowance(budget: Budget, capacity: &dynamodb::Capacity) -> Result<Allowance> {
-    let dynamodb::Capacity { provisioned, on_demand_max, warm } = *capacity;
-    budget.allow(&Capacity { provisioned, on_demand_max, warm }, None, Direction::Read)
+fn allowance(budget: Budget, capacity: &Capacity) -> Result<Allowance> {
+    budget.allow(capacity, None, Direction::Read)
 }
 
 impl Source for DynamoDbScan {

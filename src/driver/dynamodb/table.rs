@@ -1,5 +1,6 @@
 //! What a table is: its key, its size, and what it may be asked for in a second.
 
+use crate::limit::budget::Capacity;
 use aws_sdk_dynamodb::types;
 
 /// A table, as DescribeTable gives it.
@@ -25,17 +26,6 @@ pub struct TableDescription {
     pub write: Capacity,
     /// Its global indexes.
     pub indexes: Vec<IndexDescription>,
-}
-
-/// Capacity units per second, by what they come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Capacity {
-    /// Provisioned.
-    pub provisioned: Option<f64>,
-    /// The maximum somebody set for on-demand mode.
-    pub on_demand_max: Option<f64>,
-    /// Warm throughput: what the table serves at once.
-    pub warm: Option<f64>,
 }
 
 /// A global index.

@@ -1,6 +1,6 @@
 //! How fast a table is written: the gate, and the budget that its rates come from, looked at again now and then.
 
-use crate::driver::dynamodb::{self, DynamoDb, TableDescription};
+use crate::driver::dynamodb::{DynamoDb, TableDescription};
 use crate::error::Result;
 use crate::limit::budget::{Allowance, Budget, Capacity, Direction};
 use crate::limit::gate::Gate;
@@ -90,7 +90,6 @@ impl Pace {
     }
 }
 
-fn allowance(budget: Budget, capacity: &dynamodb::Capacity) -> Result<Allowance> {
-    let dynamodb::Capacity { provisioned, on_demand_max, warm } = *capacity;
-    budget.allow(&Capacity { provisioned, on_demand_max, warm }, None, Direction::Write)
+fn allowance(budget: Budget, capacity: &Capacity) -> Result<Allowance> {
+    budget.allow(capacity, None, Direction::Write)
 }
