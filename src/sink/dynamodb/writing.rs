@@ -126,8 +126,8 @@ impl<'s> Writing<'s> {
                     waits.answered();
                 }
                 if !unprocessed.is_empty() {
+                    // Told as a throttle, so the limiter has this lane rest before it asks again.
                     self.sink.monitor.event(&Event::Retried { code: "UnprocessedItems" });
-                    pause(waits.throttled.wait()).await;
                     let left = unprocessed.iter().filter_map(|place| rows.get(*place).copied());
                     lock(&self.queue).put_back(left);
                 }
@@ -238,13 +238,19 @@ impl<'s> Writing<'s> {
     /// After a refusal that is no verdict: tells the limiter, waits, or gives up.
     async fn refused(&self, admission: Admission<'_>, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
         match &refusal.kind {
-            RefusalKind::Throttled(reasons) => admission.settle(Outcome::Throttled(reasons)),
+            RefusalKind::Throttled(reasons) => {
+                // How long to wait is the limiter's to say, when this lane asks again.
+                admission.settle(Outcome::Throttled(reasons));
+                self.sink.monitor.event(&Event::Retried { code: &refusal.code });
+                return Ok(());
+            }
             RefusalKind::Unknown => admission.settle(Outcome::Unknown),
             _ => admission.settle(Outcome::Charged(0.0)),
         }
         self.wait(refusal, waits).await
     }
 
+    /// Waits before a request is repeated; only a read-back, which no limiter admits, waits here for a throttle.
     async fn wait(&self, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
         let wait = match &refusal.kind {
             RefusalKind::Throttled(_) => waits.throttled.wait(),
