@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 const END: &str = "end";
 
 /// Requests of one segment that fail one after the other, without an answer from the table, before the run gives up: the
-/// limiter's waits between them add up to some minutes.
-const FAILURES_MAX: u32 = 12;
+/// limiter's waits between them add up to about five minutes, as long as a database is waited for.
+const FAILURES_MAX: u32 = 28;
 
 /// What came of a request.
 enum Asked {
