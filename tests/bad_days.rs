@@ -8,9 +8,10 @@ use crate::scan::{lines, start, truth_of};
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::dynamo_proxy::{DynamoProxy, Faults};
 use crate::support::engine::{Engine, Outcome};
-use crate::support::orders::block_on;
+use crate::support::orders::{Place, block_on};
 use crate::support::transvase::{Backfill, soak, targets};
 use std::path::Path;
+use std::time::Duration;
 
 const KEY: [(&str, &str); 2] = [("customer_id", "S"), ("order_id", "S")];
 
@@ -54,9 +55,13 @@ fn a_scan_on_a_bad_day_reads_every_item_once() {
 
 /// `transvase backfill` from one table into the other, at `url`, with the state in `folder`.
 fn copy(url: &str, folder: &Path, on_conflict: &str) -> Engine {
-    let state = format!("sqlite:{}", folder.join("state.db").display());
+    copy_with(url, &format!("sqlite:{}", folder.join("state.db").display()), on_conflict)
+}
+
+/// The same, with the state in any database.
+fn copy_with(url: &str, state: &str, on_conflict: &str) -> Engine {
     let engine = Engine::new(&["backfill", "--from", "dynamodb://orders", "--to", "dynamodb://copies"])
-        .args(&["--endpoint-url", url, "--state", &state, "--segments", "20", "--on-conflict", on_conflict])
+        .args(&["--endpoint-url", url, "--state", state, "--segments", "20", "--on-conflict", on_conflict])
         .args(&["--read-capacity", "unlimited", "--write-capacity", "unlimited"])
         .report();
     AWS_ENVIRONMENT.into_iter().fold(engine, |engine, (name, value)| engine.env(name, value))
@@ -100,5 +105,30 @@ fn a_copy_that_dies_at_random_points_is_gone_on_with() {
         }
         let outcome = copy(&proxy.url(), folder.path(), on_conflict).run().expect(0);
         assert_copied(&server, &outcome, items);
+    }
+}
+
+/// As two hosts would: the state is on a server that both reach.
+#[test]
+fn two_processes_copy_one_table_and_each_item_is_counted_once() {
+    let items = if soak() { 20_000 } else { 6000 };
+    for place in Place::servers() {
+        let Place::Server(database) = &place else { continue };
+        for on_conflict in ["keep", "replace"] {
+            let (server, _) = server(items);
+            let engine = || {
+                let engine = copy_with(&server.url(), &place.url(), on_conflict);
+                engine.args(&["--run", on_conflict]).env("MYSQL_PWD", database.password())
+            };
+            let both = [engine().spawn(), engine().spawn()];
+            let both = both.map(|running| running.wait(Duration::from_secs(120)).expect(0));
+            let shares = both.each_ref().map(|outcome| outcome.number("/process/items"));
+            println!("{on_conflict}: shares {shares:?}");
+            assert_eq!(shares.iter().sum::<u64>(), items);
+            // whoever ended first may have reported before the other's last page
+            let last = engine().run().expect(0);
+            assert_eq!(last.report["status"], "already-complete");
+            assert_copied(&server, &last, items);
+        }
     }
 }

@@ -10,7 +10,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn two_processes_share_a_run_and_write_each_page_once() {
-    let orders = Orders::shared();
+    Orders::both().into_iter().for_each(share);
+}
+
+fn share(orders: &Orders) {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..if is_soak() { 10 } else { 1 } {
         let folder = folder.path().join(round.to_string());
