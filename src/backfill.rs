@@ -15,21 +15,26 @@ use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use crate::pipeline::work::Work;
-use crate::pipeline::{self, Ended, Flow};
+use crate::pipeline::{self, Ended, Flow, Outlet};
 use crate::report::{Report, Status};
-use crate::sink::OnConflict;
+use crate::sink::{OnConflict, Sink};
 use crate::sink::destination::{Destination, Facts, SinkOptions};
 use crate::sink::health::{Health, HealthOptions};
 use crate::source::Source;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use crate::spill::dir::SpillDir;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 mod checks;
+mod clustered;
+mod order;
+
+pub use order::LoadOrder;
 
 /// Sessions beside the writers' own: claims, folds and heartbeats must not wait behind data.
 const CONTROL_SESSIONS: usize = 2;
@@ -58,6 +63,12 @@ pub struct Options {
     pub rejects: Option<PathBuf>,
     /// What the target must keep to.
     pub health: HealthOptions,
+    /// In which order rows are written.
+    pub load_order: LoadOrder,
+    /// Where sorted runs are kept.
+    pub spill_dir: PathBuf,
+    /// Bytes that they may take.
+    pub spill_limit: Option<u64>,
     /// How wide; its seed and page size are the defaults of a new run.
     pub pipeline: pipeline::Options,
 }
@@ -100,6 +111,10 @@ impl Backfill {
         let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
         let mut checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
         if options.restart {
+            // Its settings may be an older version's: all that is wanted of it is where its sorted runs are.
+            if checkpoint.load().await.is_ok_and(|stored| stored.is_some()) {
+                SpillDir::clear(&options.spill_dir, checkpoint.incarnation());
+            }
             checkpoint.forget().await?;
         }
         if let Some((Settings { derived: Some(derived), .. }, _)) = checkpoint.load().await? {
@@ -136,6 +151,7 @@ impl Backfill {
         let (settings, state) = match stored {
             Some(stored) => stored,
             None => {
+                self.settings.clustered = self.decide_order().await?;
                 let units = &self.source.description().units;
                 let mut places: Vec<u32> = units.iter().map(|unit| unit.id).collect();
                 places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
@@ -145,6 +161,7 @@ impl Backfill {
             }
         };
         self.check_same_plan(&settings)?;
+        self.check_same_order(&settings)?;
         self.check_same_tables(&settings)?;
         self.settings = settings;
         if state == RunState::Resumed {
@@ -210,7 +227,7 @@ impl Backfill {
         let mut rounds = 0;
         loop {
             rounds += 1;
-            match self.flow(stop.clone(), monitor).await? {
+            match self.flow_once(stop, monitor).await? {
                 Ended::Drained => {}
                 other => return Ok(other),
             }
@@ -224,7 +241,7 @@ impl Backfill {
         }
     }
 
-    async fn flow(&self, stop: CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+    async fn flow_once(&self, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
         let rejected = self.before.outcomes().rejected;
         if rejected > 0 && self.options.pipeline.max_rejects.exceeded(rejected, self.before.read) {
             return Err(Error::corrupt(format!(
@@ -233,6 +250,15 @@ impl Backfill {
                 self.checkpoint.run()
             )));
         }
+        if self.settings.clustered {
+            return self.flow_clustered(stop, monitor).await;
+        }
+        let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
+        self.flow(Outlet::Target(self.sink(monitor)), checkpoint, stop, monitor).await
+    }
+
+    /// Where batches become rows.
+    fn sink(&self, monitor: &Arc<dyn Monitor>) -> Arc<dyn Sink> {
         let options = SinkOptions {
             facts: &self.facts,
             run: self.checkpoint.run(),
@@ -244,14 +270,22 @@ impl Backfill {
             seed: self.settings.seed,
             health: self.health.clone(),
         };
-        let sink = self.destination.open(&self.pool, &self.mapping, &options, Arc::clone(monitor));
-        let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
-        let units = self.source.description().units.clone();
-        let pool = Arc::clone(&self.pool);
-        let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor), &stop);
+        self.destination.open(&self.pool, &self.mapping, &options, Arc::clone(monitor))
+    }
+
+    /// Lets every page of the source's units flow into `outlet`.
+    async fn flow(
+        &self,
+        outlet: Outlet,
+        checkpoint: Checkpoint,
+        stop: &CancellationToken,
+        monitor: &Arc<dyn Monitor>,
+    ) -> Result<Ended> {
+        let (units, pool) = (self.source.description().units.clone(), Arc::clone(&self.pool));
+        let work = Work::new(checkpoint, pool, Owner::this_process(), units, &self.before, Arc::clone(monitor), stop);
         let mut options = self.options.pipeline.clone();
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
-        let flow = Flow::new(Arc::clone(&self.source), &self.mapping, sink, work, options, stop)?;
+        let flow = Flow::new(Arc::clone(&self.source), &self.mapping, outlet, work, options, stop.clone())?;
         pipeline::run(flow).await
     }
 
@@ -259,7 +293,7 @@ impl Backfill {
     async fn finish(&self, monitor: &Arc<dyn Monitor>) -> Result<()> {
         let totals = self.checkpoint.totals().await?;
         let (items, exact) = (self.source.description().items, self.source.description().exact);
-        if (exact && totals.read != items) || !totals.add_up() {
+        if (exact && totals.read != items) || totals.loaded != totals.spilled || !totals.add_up() {
             // Every unit was done a moment ago: either the server lost commits since, or something is badly wrong, which
             // another round will not change.
             return Err(Error::new(
@@ -272,8 +306,16 @@ impl Backfill {
             ));
         }
         self.check_unchanged(&totals).await?;
+        if self.settings.clustered {
+            self.quote_rejects().await?;
+        }
         self.checkpoint.complete().await?;
         monitor.event(&Event::RunComplete);
+        if self.settings.clustered
+            && let Err(error) = self.clear_spill().await
+        {
+            tracing::warn!("the run is complete, but its sorted runs are not all removed: {}", error.chain());
+        }
         Ok(())
     }
 
@@ -330,6 +372,7 @@ fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Se
         page_bytes: options.pipeline.page_bytes,
         items: source.description().items,
         derived: source.description().derived.clone(),
+        clustered: false,
     }
 }
 

@@ -6,7 +6,8 @@
 //! 1. [`source`]: units (the data files of an export, the segments of a live table) and their pages, proved before they are handed out;
 //! 2. [`pipeline`]: readers, the shuffled queue, the workers, the lanes that carry a page to its commit;
 //! 3. [`model`]: the nouns, and [`mapping`]: item to row, pure;
-//! 4. [`sink`]: one page, one transaction: fence, rows, rejects, ledger;
+//! 4. [`sink`]: one page, one transaction: fence, rows, rejects, ledger
+//!    (a clustered load first sorts on disk: [`spill`]);
 //! 5. [`checkpoint`]: what is durable and who may add to it;
 //! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again;
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
@@ -24,3 +25,4 @@ pub mod pipeline;
 pub mod report;
 pub mod sink;
 pub mod source;
+pub mod spill;

@@ -29,6 +29,10 @@ pub enum Event<'a> {
     Folded { unit: UnitId, to: u64 },
     /// All of the unit is durable and its end was checked.
     UnitDone { unit: UnitId },
+    /// A sorted run of so many bytes is on disk, not yet recorded.
+    RunWritten { bytes: u64 },
+    /// All is sorted; so many rows are to be loaded, of which some are already.
+    LoadBegun { rows: u64, loaded: u64 },
     /// The run was marked complete.
     RunComplete,
     /// The source answered without an item, as a live table does where many were deleted; the unit goes on.
@@ -65,6 +69,8 @@ impl Event<'_> {
             Event::Committed { .. } => "committed",
             Event::Folded { .. } => "folded",
             Event::UnitDone { .. } => "unit-done",
+            Event::RunWritten { .. } => "run-written",
+            Event::LoadBegun { .. } => "load-begun",
             Event::RunComplete => "run-complete",
             Event::PageEmpty { .. } => "page-empty",
             Event::Stopping { .. } => "stopping",

@@ -19,14 +19,14 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The seed of a test's random moments, printed so that a failure can be had again.
-fn seeded(name: &str) -> Rng {
+pub(crate) fn seeded(name: &str) -> Rng {
     let seed = std::env::var("TRANSVASE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
     println!("{name}: TRANSVASE_TEST_SEED={seed}");
     Rng::new(seed, name.len() as u64)
 }
 
 /// A random while below `limit`.
-fn while_below(rng: &mut Rng, limit: Duration) -> Duration {
+pub(crate) fn while_below(rng: &mut Rng, limit: Duration) -> Duration {
     let micros = u64::try_from(limit.as_micros()).unwrap();
     Duration::from_micros(rng.below(micros.max(1)))
 }

@@ -7,6 +7,7 @@
 
 mod bad_days;
 mod cli;
+mod clustered;
 mod crash;
 mod damage;
 mod dynamo_driver;

@@ -1,6 +1,6 @@
 //! Is it the run, and are they the tables, that the stored plan speaks of: asked before a page flows and after the last.
 
-use super::Backfill;
+use super::{Backfill, LoadOrder};
 use crate::checkpoint::run::{Settings, TargetTable};
 use crate::error::{Error, Result};
 use crate::model::counts::Counts;
@@ -28,6 +28,15 @@ impl Backfill {
             return refuse("another --on-conflict or --live-target");
         }
         Ok(())
+    }
+
+    /// Rows that are on disk must still be loaded, and rows that are written cannot be sorted any more.
+    pub(super) fn check_same_order(&self, stored: &Settings) -> Result<()> {
+        match (self.options.load_order, stored.clustered) {
+            (LoadOrder::Arrival, true) => self.begun_with("--load-order clustered"),
+            (LoadOrder::Clustered, false) => self.begun_with("--load-order arrival"),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn check_same_tables(&self, stored: &Settings) -> Result<()> {

@@ -7,7 +7,9 @@
 pub mod audit;
 pub mod ledger;
 pub mod owner;
+pub mod rejects;
 pub mod run;
 pub mod schema;
+pub mod spills;
 pub mod tracker;
 pub mod units;

@@ -7,10 +7,11 @@ use crate::driver::pool::Pool;
 use crate::driver::session::{BoxFuture, Session, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::retry::Backoff;
-use crate::model::page::Unit;
+use crate::model::page::{Unit, UnitId};
 use crate::model::rows::CellRef;
 use crate::monitor::{Event, Monitor};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Units inserted by one statement.
@@ -37,6 +38,9 @@ pub struct Settings {
     pub derived: Option<String>,
     /// Items in the source.
     pub items: u64,
+    /// Whether rows are sorted on disk first and written in key order.
+    #[serde(default)]
+    pub clustered: bool,
 }
 
 /// A target table, by what changes when it is recreated.
@@ -70,6 +74,8 @@ pub struct Checkpoint {
     monitor: Option<Arc<dyn Monitor>>,
     /// Tells the run from others of the same name: a process that was asleep during a `--restart` finds another one.
     pub(super) incarnation: u64,
+    /// The units that are claimed and waited for: all, or those of one stage of a clustered load.
+    pub(super) units: Range<UnitId>,
 }
 
 impl Checkpoint {
@@ -81,7 +87,7 @@ impl Checkpoint {
         if run.is_empty() || run.len() > schema::MAX_NAME {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
-        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, monitor: None };
+        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, monitor: None };
         checkpoint
             .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
             .await?;
@@ -93,6 +99,18 @@ impl Checkpoint {
     #[must_use]
     pub fn watched(self, monitor: Arc<dyn Monitor>) -> Self {
         Checkpoint { monitor: Some(monitor), ..self }
+    }
+
+    /// The same, claiming and waiting for these units only.
+    #[must_use]
+    pub fn of_units(self, units: Range<UnitId>) -> Self {
+        Checkpoint { units, ..self }
+    }
+
+    /// What tells the run from others of the same name; known once it was [loaded](Checkpoint::load).
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// The run's name.
@@ -157,7 +175,7 @@ impl Checkpoint {
         self.retrying("forgetting the run", &self.run, |session, run| {
             Box::pin(async move {
                 session.begin().await?;
-                for table in ["fences", "runs", "units", "ledger", "rejects", "leases"] {
+                for table in ["fences", "runs", "units", "ledger", "rejects", "leases", "spills", "pieces"] {
                     let sql = Statement::new(format!("DELETE FROM _transvase_{table} WHERE run = ?"));
                     session.execute(&sql, [text(run)].into_iter()).await?;
                 }
@@ -264,7 +282,18 @@ async fn create_once(session: &mut Session, new: &NewRun<'_>) -> FaultResult<()>
     let NewRun { run, incarnation, settings, units, places } = *new;
     const RUN: &str = "INSERT INTO _transvase_runs (run, incarnation, state, settings) VALUES (?, ?, 'open', ?)";
     session.execute(&Statement::new(RUN.to_owned()), [text(run), int(incarnation), text(settings)].into_iter()).await?;
-    let zero = "{\"read\":0,\"skipped\":0,\"rejected\":0,\"bytes\":0,\"tables\":[]}";
+    insert_units(session, run, incarnation, units, places).await
+}
+
+/// Stores units that nobody has claimed yet; `places` is the order in which they are claimed.
+pub(super) async fn insert_units(
+    session: &mut Session,
+    run: &str,
+    epoch: u32,
+    units: &[Unit],
+    places: &[u32],
+) -> FaultResult<()> {
+    const ZERO: &str = "{\"read\":0,\"skipped\":0,\"rejected\":0,\"bytes\":0,\"tables\":[]}";
     let ids: Vec<(usize, &Unit)> = units.iter().enumerate().collect();
     for chunk in ids.chunks(UNITS_PER_INSERT) {
         let values = vec!["(?, ?, ?, ?, ?, 'open', 0, ?)"; chunk.len()].join(", ");
@@ -273,13 +302,13 @@ async fn create_once(session: &mut Session, new: &NewRun<'_>) -> FaultResult<()>
         ));
         let cells = chunk.iter().flat_map(|(index, unit)| {
             let place = places.get(*index).copied().unwrap_or(unit.id);
-            [text(run), int(unit.id), int(place), text(&unit.name), unit.items.map_or(CellRef::Null, big), text(zero)]
+            [text(run), int(unit.id), int(place), text(&unit.name), unit.items.map_or(CellRef::Null, big), text(ZERO)]
         });
         session.execute(&sql, cells).await?;
         // Epochs begin anywhere: a claim of an earlier run of this name must not look like one that was only lost.
         let values = vec!["(?, ?, ?)"; chunk.len()].join(", ");
         let sql = Statement::new(format!("INSERT INTO _transvase_fences (run, unit, epoch) VALUES {values}"));
-        let cells = chunk.iter().flat_map(|(_, unit)| [text(run), int(unit.id), int(incarnation)]);
+        let cells = chunk.iter().flat_map(|(_, unit)| [text(run), int(unit.id), int(epoch)]);
         session.execute(&sql, cells).await?;
     }
     Ok(())

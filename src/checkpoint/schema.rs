@@ -60,6 +60,14 @@ fn tables(dialect: Dialect) -> Vec<String> {
              target {name}, field {long}, reason {long} NOT NULL, item {bytes} NOT NULL, \
              PRIMARY KEY (run, unit, position, part))"
         )),
+        table(&format!(
+            "_transvase_spills (run {name} NOT NULL, spill {name} NOT NULL, facts {long} NOT NULL, spans {long} NOT NULL, \
+             PRIMARY KEY (run, spill))"
+        )),
+        table(&format!(
+            "_transvase_pieces (run {name} NOT NULL, unit {int} NOT NULL, target {int} NOT NULL, key_from {bytes}, \
+             key_to {bytes}, PRIMARY KEY (run, unit))"
+        )),
     ]
 }
 

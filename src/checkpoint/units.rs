@@ -13,7 +13,6 @@ use crate::driver::session::{Fetched, Session, Statement};
 use crate::error::Result;
 use crate::model::batch::Fence;
 use crate::model::page::UnitId;
-use crate::model::rows::CellRef;
 use std::time::Duration;
 
 /// A unit taken by this process.
@@ -56,11 +55,15 @@ impl Checkpoint {
     /// # Errors
     /// Of the database.
     pub async fn owned(&self, owner: &Owner) -> Result<Vec<Claim>> {
-        const SQL: &str = "SELECT u.unit, f.epoch FROM _transvase_units u JOIN _transvase_fences f \
-                           ON f.run = u.run AND f.unit = u.unit WHERE u.run = ? AND u.owner = ? AND u.state = 'open'";
-        self.retrying("reading the claims", &(self.run.as_str(), owner), |session, (run, owner)| {
+        let within = self.within();
+        let sql = format!(
+            "SELECT u.unit, f.epoch FROM _transvase_units u JOIN _transvase_fences f \
+             ON f.run = u.run AND f.unit = u.unit WHERE u.run = ? AND u.owner = ? AND u.state = 'open'{within}"
+        );
+        let context = (sql.as_str(), self.run.as_str(), owner);
+        self.retrying("reading the claims", &context, |session, (sql, run, owner)| {
             Box::pin(async move {
-                let rows = session.fetch(SQL, &[text(run), text(owner.name())]).await?;
+                let rows = session.fetch(sql, &[text(run), text(owner.name())]).await?;
                 let claim = |row: &Vec<Fetched>| {
                     let (unit, epoch) = (number(&row[0])?, number(&row[1])?);
                     Ok(Claim { unit: u32::try_from(unit).map_err(|_| broken("a unit"))?, epoch, before: epoch })
@@ -76,14 +79,44 @@ impl Checkpoint {
     /// # Errors
     /// Of the database.
     pub async fn open_units(&self) -> Result<u64> {
-        const SQL: &str = "SELECT COUNT(*) FROM _transvase_units WHERE run = ? AND state = 'open'";
-        self.retrying("counting open units", &self.run, |session, run| {
+        let within = self.within();
+        let sql = format!("SELECT COUNT(*) FROM _transvase_units u WHERE run = ? AND state = 'open'{within}");
+        self.retrying("counting open units", &(sql.as_str(), self.run.as_str()), |session, (sql, run)| {
             Box::pin(async move {
-                let rows = session.fetch(SQL, &[text(run)]).await?;
+                let rows = session.fetch(sql, &[text(run)]).await?;
                 number(&rows.first().ok_or_else(|| broken("a count"))?[0])
             })
         })
         .await
+    }
+
+    /// How many living processes beside `owner` work on the run, as far as the database knows.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn others(&self, owner: &Owner) -> Result<u64> {
+        self.retrying("reading the leases", &(self.run.as_str(), owner), |session, (run, owner)| {
+            Box::pin(async move {
+                session.begin().await?;
+                void_dead_leases(session, run).await?;
+                session.commit().await?;
+                let now = schema::now_us(session.dialect());
+                let sql = format!(
+                    "SELECT COUNT(*) FROM _transvase_leases WHERE run = ? AND owner <> ? AND until_us > {now}"
+                );
+                let rows = session.fetch(&sql, &[text(run), text(owner.name())]).await?;
+                number(&rows.first().ok_or_else(|| broken("a count"))?[0])
+            })
+        })
+        .await
+    }
+
+    /// The condition that a unit `u` is one of those this checkpoint is about.
+    fn within(&self) -> String {
+        if self.units == (0..UnitId::MAX) {
+            return String::new();
+        }
+        format!(" AND u.unit >= {} AND u.unit < {}", self.units.start, self.units.end)
     }
 
     /// Puts a lost claim back: the server had acknowledged it and forgot it in a crash. False when somebody else has
@@ -203,8 +236,9 @@ async fn claim_once(
     // his own unit anew would fence off his own pages.
     let sql = format!(
         "SELECT unit FROM _transvase_units u WHERE run = ? AND state = 'open' AND (owner IS NULL OR (owner <> ? AND \
-         (SELECT COUNT(*) FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now}) = 0)) \
-         ORDER BY place LIMIT 1{skip}"
+         (SELECT COUNT(*) FROM _transvase_leases l WHERE l.owner = u.owner AND l.until_us > {now}) = 0)){within} \
+         ORDER BY place LIMIT 1{skip}",
+        within = checkpoint.within()
     );
     let rows = session.fetch(&sql, &[text(run), text(owner.name())]).await?;
     let Some(row) = rows.first() else { return Ok(Claimed::Nothing) };
@@ -236,64 +270,4 @@ async fn claim_once(
     let own = Statement::new("UPDATE _transvase_units SET owner = ? WHERE run = ? AND unit = ?".to_owned());
     session.execute(&own, [text(owner.name()), text(run), int(unit)].into_iter()).await?;
     Ok(Claimed::Unit(Claim { unit, epoch, before }))
-}
-
-/// A reject as the run holds it.
-#[derive(Clone, Debug)]
-pub struct StoredReject {
-    /// The unit.
-    pub unit: UnitId,
-    /// The item's position in it.
-    pub position: u64,
-    /// Which part of the line this is: an item too large for the server's packets is stored in several.
-    pub part: u64,
-    /// The target table's name.
-    pub table: Option<String>,
-    /// The column.
-    pub column: Option<String>,
-    /// What is wrong.
-    pub reason: Option<String>,
-    /// The line, exactly as it was read, or this part of it.
-    pub item: Vec<u8>,
-}
-
-/// Rejects, or parts of one, fetched at once: at 400 KB an item still bounded.
-const REJECTS_PER_FETCH: usize = 100;
-
-impl Checkpoint {
-    /// The next rejects after a unit, a position and a part, in that order; empty at the end.
-    ///
-    /// # Errors
-    /// Of the database.
-    pub async fn rejects(&self, after: Option<(UnitId, u64, u64)>) -> Result<Vec<StoredReject>> {
-        let sql = format!(
-            "SELECT unit, position, part, target, field, reason, item FROM _transvase_rejects WHERE run = ? \
-             AND (unit > ? OR (unit = ? AND (position > ? OR (position = ? AND part > ?)))) \
-             ORDER BY unit, position, part LIMIT {REJECTS_PER_FETCH}"
-        );
-        let before_all = [CellRef::Int(-1); 3];
-        let [unit, position, part] = after.map_or(before_all, |(unit, at, part)| [int(unit), big(at), big(part)]);
-        let context = (sql.as_str(), [text(&self.run), unit, unit, position, position, part]);
-        self.retrying("reading the rejects", &context, |session, (sql, cells)| {
-            Box::pin(async move {
-                let rows = session.fetch(sql, cells).await?;
-                rows.into_iter().map(stored_reject).collect()
-            })
-        })
-        .await
-    }
-}
-
-fn stored_reject(row: Vec<Fetched>) -> FaultResult<StoredReject> {
-    let mut row = row.into_iter();
-    let mut next = || row.next().ok_or_else(|| broken("a reject"));
-    Ok(StoredReject {
-        unit: u32::try_from(number(&next()?)?).map_err(|_| broken("a unit"))?,
-        position: number(&next()?)?,
-        part: number(&next()?)?,
-        table: next()?.text(),
-        column: next()?.text(),
-        reason: next()?.text(),
-        item: next()?.bytes().unwrap_or_default(),
-    })
 }

@@ -2,8 +2,8 @@
 //! to nothing.
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
-use super::{Backfill, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
-use crate::backfill;
+use super::{Backfill, LoadOrderArg, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
+use crate::backfill::{self, LoadOrder};
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
 use crate::mapping::key::parse_key;
@@ -12,7 +12,7 @@ use crate::pipeline::{self, MaxRejects};
 use crate::sink::OnConflict;
 use crate::sink::health::HealthOptions;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,6 +219,13 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
         create_tables: args.create_tables || args.mapping.mapping.is_none(),
         rejects: args.rejects.clone(),
         health: health(&args.spare, target)?,
+        load_order: match args.order.load_order {
+            LoadOrderArg::Arrival => LoadOrder::Arrival,
+            LoadOrderArg::Clustered => LoadOrder::Clustered,
+            LoadOrderArg::Auto => LoadOrder::Auto,
+        },
+        spill_dir: spill_dir(args),
+        spill_limit: args.order.spill_limit.as_deref().map(|limit| size("--spill-limit", limit)).transpose()?,
         pipeline,
     })
 }
@@ -257,21 +264,33 @@ fn health(args: &SpareArgs, target: &Target) -> Result<HealthOptions> {
     })
 }
 
-/// Reads `128MiB`, `1GiB`, `65536`.
+/// Where large files may be kept for a while.
+#[must_use]
+pub fn spill_dir(args: &Backfill) -> PathBuf {
+    args.order.spill_dir.clone().unwrap_or_else(std::env::temp_dir)
+}
+
+/// Bytes in flight.
 fn bytes(text: &str) -> Result<usize> {
+    let least = PAGE_BYTES * 4;
+    usize::try_from(size("--memory", text)?)
+        .ok()
+        .filter(|value| *value >= least)
+        .ok_or_else(|| Error::config(format!("--memory {text}: give at least 4MiB, four pages")))
+}
+
+/// Reads `128MiB`, `1GiB`, `65536`.
+fn size(flag: &str, text: &str) -> Result<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text.strip_prefix(digits).unwrap_or_default() {
         "" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(Error::config(format!("--memory {text}: give bytes, or KiB, MiB, GiB"))),
+        _ => return Err(Error::config(format!("{flag} {text}: give bytes, or KiB, MiB, GiB"))),
     };
-    let value = digits.trim().parse::<usize>().ok().and_then(|value| value.checked_mul(factor));
-    let least = PAGE_BYTES * 4;
-    value
-        .filter(|value| *value >= least)
-        .ok_or_else(|| Error::config(format!("--memory {text}: give at least 4MiB, four pages")))
+    let value = digits.trim().parse::<u64>().ok().and_then(|value| value.checked_mul(factor));
+    value.ok_or_else(|| Error::config(format!("{flag} {text}: give bytes, or KiB, MiB, GiB")))
 }
 
 /// Reads `10` or `0.5%`.

@@ -286,9 +286,38 @@ pub struct Backfill {
     /// An S3-compatible server instead of AWS.
     #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL", help_heading = "Source")]
     pub s3_endpoint: Option<String>,
-    /// Where large S3 objects are kept while they are checked [default: the system's temporary folder].
-    #[arg(long, env = "TRANSVASE_SPILL_DIR", value_name = "DIR", help_heading = "Source")]
+    /// In which order rows are written.
+    #[command(flatten)]
+    pub order: OrderArgs,
+}
+
+/// In which order rows are written. Decided when the run begins, and kept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load order")]
+pub struct OrderArgs {
+    /// arrival: as items are read, which is random in key order. clustered: sorted on local disk first, then in key order,
+    /// many times faster where the table outgrows the server's memory; of an export only. auto: clustered when the table
+    /// is larger than the buffer pool and the disk has room for the sorted runs.
+    #[arg(long, env = "TRANSVASE_LOAD_ORDER", default_value = "auto")]
+    pub load_order: LoadOrderArg,
+    /// Where sorted runs are kept until they are loaded, and large S3 objects while they are checked [default: the system's
+    /// temporary folder].
+    #[arg(long, env = "TRANSVASE_SPILL_DIR", value_name = "DIR")]
     pub spill_dir: Option<PathBuf>,
+    /// Stop, resumably, before sorted runs take more (suffixes KiB, MiB, GiB) [default: what the disk has].
+    #[arg(long, env = "TRANSVASE_SPILL_LIMIT", value_name = "BYTES")]
+    pub spill_limit: Option<String>,
+}
+
+/// In which order rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadOrderArg {
+    /// As they arrive.
+    Arrival,
+    /// In key order.
+    Clustered,
+    /// Whichever suits.
+    Auto,
 }
 
 /// How wide to run. May change from one resume to the next, but for the seed.

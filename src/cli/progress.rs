@@ -16,13 +16,14 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub struct Progress {
     bar: ProgressBar,
     plain: bool,
-    items: u64,
+    /// What the stage has to do: items to read, or sorted rows to load.
+    items: AtomicU64,
     /// Whether `items` is more than a guess.
     exact: bool,
     source: Arc<dyn Source>,
     writers: u64,
-    before: u64,
-    started: Instant,
+    /// When the stage began, with so many items or rows of it done before.
+    stage: Mutex<(Instant, u64)>,
     last_line: Mutex<Instant>,
     last_pause: Mutex<Option<Instant>>,
     /// What the sink says that holds it back.
@@ -52,12 +53,11 @@ impl Progress {
         Progress {
             bar,
             plain,
-            items,
+            items: AtomicU64::new(items),
             exact,
             source,
             writers: writers as u64,
-            before,
-            started: Instant::now(),
+            stage: Mutex::new((Instant::now(), before)),
             last_line: Mutex::new(Instant::now()),
             last_pause: Mutex::new(None),
             target_limit: Mutex::new(None),
@@ -93,13 +93,14 @@ impl Progress {
 
     fn state(&self) -> String {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let (since, before) = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = since.elapsed().as_secs_f64().max(0.001);
         let (done, bytes) = (load(&self.done), load(&self.bytes));
         let rate = done as f64 / seconds;
-        let left = self.items.saturating_sub(self.before + done) as f64;
+        let left = load(&self.items).saturating_sub(before + done) as f64;
         let eta = if rate > 0.0 { Duration::try_from_secs_f64(left / rate).ok() } else { None };
         let eta = eta.map_or_else(|| "unknown".to_owned(), |eta| HumanDuration(eta).to_string());
-        let per_second = HumanBytes(bytes.checked_div(self.started.elapsed().as_secs().max(1)).unwrap_or(0));
+        let per_second = HumanBytes(bytes.checked_div(since.elapsed().as_secs().max(1)).unwrap_or(0));
         let in_flight = HumanBytes(load(&self.read_bytes).saturating_sub(bytes));
         format!("{rate:.0} items/s {per_second}/s, {eta} left, {in_flight} in flight, limited by: {}", self.limit())
     }
@@ -130,6 +131,19 @@ impl Progress {
         }
     }
 
+    /// The second stage of a clustered load: the bar begins anew.
+    fn load(&self, rows: u64, loaded: u64) {
+        self.say(&format!("all is sorted: {rows} rows to load in key order, {loaded} of them loaded already"));
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), loaded);
+        for counter in [&self.done, &self.bytes, &self.read_pages, &self.read_bytes, &self.encoded_pages] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.committed_pages.store(0, Ordering::Relaxed);
+        self.items.store(rows, Ordering::Relaxed);
+        self.bar.set_length(rows);
+        self.bar.set_position(loaded);
+    }
+
     fn tick(&self) {
         if !self.plain {
             self.bar.set_message(self.state());
@@ -138,10 +152,11 @@ impl Progress {
         let Ok(mut last) = self.last_line.try_lock() else { return };
         if last.elapsed() >= LINE_EVERY {
             *last = Instant::now();
-            let done = self.before + self.done.load(Ordering::Relaxed);
-            let percent = done as f64 * 100.0 / self.items.max(1) as f64;
+            let before = self.stage.lock().unwrap_or_else(PoisonError::into_inner).1;
+            let (done, items) = (before + self.done.load(Ordering::Relaxed), self.items.load(Ordering::Relaxed));
+            let percent = done as f64 * 100.0 / items.max(1) as f64;
             let about = if self.exact { "" } else { "about " };
-            self.say(&format!("{percent:.1} % {done} of {about}{} items, {}", self.items, self.state()));
+            self.say(&format!("{percent:.1} % {done} of {about}{items} items, {}", self.state()));
         }
     }
 }
@@ -159,9 +174,9 @@ impl Monitor for Progress {
             Event::PageEncoded { .. } => add(&self.encoded_pages, 1),
             Event::Committed { counts, .. } => {
                 add(&self.committed_pages, 1);
-                add(&self.done, counts.read);
+                add(&self.done, counts.read + counts.loaded);
                 add(&self.bytes, counts.bytes);
-                self.bar.inc(counts.read);
+                self.bar.inc(counts.read + counts.loaded);
                 self.tick();
             }
             Event::UnitFailed { reason, .. } => self.say_above_bar(&format!("failed: {reason}")),
@@ -173,6 +188,7 @@ impl Monitor for Progress {
                     "the server lost {items} items it had acknowledged; they are written again"
                 ));
             }
+            Event::LoadBegun { rows, loaded } => self.load(*rows, *loaded),
             Event::Stopping { reason } => self.say(&format!("stopping: {reason}")),
             Event::Paused { reason } => self.pause(reason),
             Event::TargetLimited { by } => {

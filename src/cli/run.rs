@@ -142,7 +142,7 @@ fn key_type(letter: char) -> KeyType {
 /// Opens the export, which reads and checks its manifests. It blocks, so it gets a thread that may.
 async fn open(args: &Backfill) -> Result<DynamoDbExport> {
     let location = ExportLocation::find(&args.from)?;
-    let spill = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let spill = config::spill_dir(args);
     let (endpoint, handle) = (args.s3_endpoint.clone(), tokio::runtime::Handle::current());
     let opening = tokio::task::spawn_blocking(move || {
         let objects = objects(&location, spill, endpoint, handle)?;

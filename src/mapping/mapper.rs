@@ -48,6 +48,7 @@ impl<'m> Mapper<'m> {
         let mapped = match chosen {
             None if plan.skip_unmatched => Mapped::Skipped,
             None => Mapped::Rejected(Reject {
+                unit: None,
                 position,
                 table: None,
                 column: None,
@@ -67,7 +68,7 @@ impl<'m> Mapper<'m> {
         let (table, plan) = (&self.mapping.tables[index], &self.mapping.plan.tables[index]);
         if !plan.names_all(subject.found, subject.item.attributes().len()) {
             let reason = self.unnamed(plan, subject.item);
-            return Mapped::Rejected(Reject { position, table: Some(index), column: None, reason });
+            return Mapped::Rejected(Reject { unit: None, position, table: Some(index), column: None, reason });
         }
         match self.fill_cells(table, plan, subject, rows) {
             Ok(()) => {
@@ -76,7 +77,7 @@ impl<'m> Mapper<'m> {
             }
             Err((column, reason)) => {
                 rows.abandon_row();
-                Mapped::Rejected(Reject { position, table: Some(index), column: Some(column), reason })
+                Mapped::Rejected(Reject { unit: None, position, table: Some(index), column: Some(column), reason })
             }
         }
     }

@@ -16,6 +16,17 @@ pub struct Batch {
     pub rejects: Vec<Reject>,
     /// Items that no table takes and that the mapping says to skip.
     pub skipped: u64,
+    /// Where the rows come from.
+    pub feed: Feed,
+}
+
+/// Where a batch's rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// From its page, whose items count as read.
+    Page,
+    /// From sorted runs: the items were read before, their lines are not at hand, and the page is empty.
+    Runs,
 }
 
 /// One table's rows and the order in which to write them.
@@ -44,7 +55,14 @@ impl Batch {
         self.page.bytes.capacity() + rows
     }
 
-    /// The line of the item at `position`, exactly as it was read.
+    /// The unit and the position of the item that gave a row.
+    #[must_use]
+    pub fn item_of(&self, table: usize, row: u32) -> (UnitId, u64) {
+        let rows = &self.tables[table].rows;
+        (rows.unit(row as usize, self.page.span.unit), rows.position(row as usize))
+    }
+
+    /// The line of the item at `position`, exactly as it was read; empty when the rows come from sorted runs.
     #[must_use]
     pub fn line(&self, position: u64) -> &[u8] {
         self.page.lines().find(|(at, _)| *at == position).map(|(_, line)| line).unwrap_or_default()
@@ -69,7 +87,10 @@ impl Batch {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::new(self.tables.len());
-        counts.read = self.page.span.items();
+        match self.feed {
+            Feed::Page => counts.read = self.page.span.items(),
+            Feed::Runs => counts.loaded = self.page.span.items(),
+        }
         counts.bytes = self.page.bytes.len() as u64;
         counts.half_units = self.page.half_units;
         counts.skipped = self.skipped;

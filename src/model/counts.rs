@@ -1,5 +1,6 @@
-//! How the items that were read ended. The identity `read = written + already present + tombstoned + skipped by rule
-//! + rejected` holds for every span, so it holds for every sum of spans.
+//! How the items that were read ended. The identity `read + loaded = written + already present + tombstoned + skipped by
+//! rule + rejected + spilled` holds for every span, so it holds for every sum of spans. Rows are spilled and loaded by a
+//! clustered load alone; once it is complete all that were spilled are loaded, and the two drop out.
 
 use serde::{Deserialize, Serialize};
 
@@ -71,11 +72,23 @@ pub struct Counts {
     /// are not among them.
     #[serde(default)]
     pub half_units: u64,
+    /// Rows that went into a sorted run on disk: how they end is known when they are loaded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spilled: u64,
+    /// Rows of sorted runs that have ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub loaded: u64,
     /// By target table, in the mapping's order.
     pub tables: Vec<Outcomes>,
     /// A row to look for later; of a sum, the one written first: whatever emptied the table since took that one too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
+}
+
+/// Of a field that most runs do not have.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counts {
@@ -92,6 +105,8 @@ impl Counts {
         self.rejected += other.rejected;
         self.bytes += other.bytes;
         self.half_units += other.half_units;
+        self.spilled += other.spilled;
+        self.loaded += other.loaded;
         self.canary = match (self.canary.take(), &other.canary) {
             (Some(mine), Some(theirs)) if theirs.at < mine.at => Some(theirs.clone()),
             (None, theirs) => theirs.clone(),
@@ -115,10 +130,19 @@ impl Counts {
         all
     }
 
-    /// Whether every item read is accounted for.
+    /// The same, when the rows that would be written went into a sorted run instead.
+    #[must_use]
+    pub fn spilled(mut self) -> Self {
+        for table in &mut self.tables {
+            self.spilled += std::mem::take(&mut table.written);
+        }
+        self
+    }
+
+    /// Whether every item read and every row loaded is accounted for.
     #[must_use]
     pub fn add_up(&self) -> bool {
-        self.read == self.skipped + self.outcomes().total()
+        self.read + self.loaded == self.skipped + self.outcomes().total() + self.spilled
     }
 }
 

@@ -1,14 +1,14 @@
 //! A lane: takes one page at a time from the queue to its commit.
 #![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
 
-use super::Flow;
+use super::{Flow, Outlet};
 use super::queue::Queued;
-use super::work::RESTORES_MAX;
+use super::work::{RESTORES_MAX, Work};
 use crate::error::{Error, Result};
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 use crate::monitor::Event;
-use crate::sink::WriteError;
+use crate::sink::{Sink, WriteError};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,33 +33,42 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
     let batch = flow.transform.run(page, &flow.work.unit_name(span.unit)).await?;
     permit.settle(batch.memory());
     flow.monitor.event(&Event::PageEncoded { span, took: started.elapsed() });
-    let started = Instant::now();
-    let Some(counts) = write(flow, &batch, reading).await? else { return Ok(()) };
-    if !counts.add_up() {
-        return Err(Error::internal(format!(
-            "unit {} items {} to {}: the counts do not add up",
-            span.unit, span.from, span.to
-        )));
+    match &flow.outlet {
+        Outlet::Target(sink) => {
+            let started = Instant::now();
+            let Some(counts) = write(&**sink, &flow.work, &batch, reading).await? else { return Ok(()) };
+            flow.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
+            drop(batch);
+            drop(permit);
+            flow.work.committed(span, &counts, flow.options.max_rejects).await
+        }
+        Outlet::Runs(sorter) => match sorter.add(&batch, reading, permit) {
+            None => Ok(()),
+            Some(load) => sorter.write(flow, load).await,
+        },
     }
-    flow.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
-    drop(batch);
-    drop(permit);
-    flow.work.committed(span, &counts, flow.options.max_rejects).await
 }
 
 /// Writes the batch; none when it is void: its unit failed, or is being read anew.
-async fn write(flow: &Flow, batch: &Batch, reading: u32) -> Result<Option<Counts>> {
+///
+/// # Errors
+/// Of the target, and of a claim that is another's.
+pub async fn write(sink: &dyn Sink, work: &Work, batch: &Batch, reading: u32) -> Result<Option<Counts>> {
     let (span, in_order) = (batch.page.span, batch.page.is_live());
     for _ in 0..RESTORES_MAX {
-        if in_order && !flow.work.turn(span, reading).await {
+        if in_order && !work.turn(span, reading).await {
             return Ok(None);
         }
-        let Some(fence) = flow.work.fence(span.unit, reading) else { return Ok(None) };
-        match flow.sink.write(batch, Commit { fence, span, in_order }).await {
-            Ok(counts) => return Ok(Some(counts)),
+        let Some(fence) = work.fence(span.unit, reading) else { return Ok(None) };
+        match sink.write(batch, Commit { fence, span, in_order }).await {
+            Ok(counts) if counts.add_up() => return Ok(Some(counts)),
+            Ok(_) => {
+                let place = format!("unit {} items {} to {}", span.unit, span.from, span.to);
+                return Err(Error::internal(format!("{place}: the counts do not add up")));
+            }
             Err(WriteError::Failed(error)) => return Err(error),
             // Either another process owns the unit, or the server forgot our claim: the audit tells, or puts it back.
-            Err(WriteError::Fenced { .. } | WriteError::OutOfTurn) => flow.work.audit().await?,
+            Err(WriteError::Fenced { .. } | WriteError::OutOfTurn) => work.audit().await?,
         }
     }
     Err(Error::refused("the claim of a unit is lost again and again; is the database being restored?"))

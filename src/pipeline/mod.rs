@@ -8,9 +8,11 @@
 //! drop those that wait), and the claims are released. The first fatal error cancels everybody.
 
 pub mod lane;
+pub mod load;
 pub mod queue;
 pub mod reader;
 pub mod reject;
+pub mod sort;
 pub mod transform;
 pub mod work;
 
@@ -20,6 +22,7 @@ use crate::monitor::{Event, Monitor};
 use crate::sink::Sink;
 use crate::source::Source;
 use queue::{Budget, WorkQueue};
+use sort::Sorter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -85,12 +88,20 @@ pub enum Ended {
     UnitsFailed(Vec<String>),
 }
 
+/// Where a flow's batches go.
+pub enum Outlet {
+    /// Into the target, a transaction each.
+    Target(Arc<dyn Sink>),
+    /// Into sorted runs, which are loaded later.
+    Runs(Sorter),
+}
+
 /// Everything that flows through a run: what every part shares.
 pub struct Flow {
     /// The source.
     pub source: Arc<dyn Source>,
-    /// The sink.
-    pub sink: Arc<dyn Sink>,
+    /// Where batches go.
+    pub outlet: Outlet,
     /// What is durable and who owns what.
     pub work: Work,
     /// The pages that wait.
@@ -115,7 +126,7 @@ impl Flow {
     pub fn new(
         source: Arc<dyn Source>,
         mapping: &Arc<Mapping>,
-        sink: Arc<dyn Sink>,
+        outlet: Outlet,
         work: Work,
         options: Options,
         stop: CancellationToken,
@@ -126,7 +137,7 @@ impl Flow {
             budget: Budget::new(options.memory_bytes),
             monitor: work.monitor(),
             source,
-            sink,
+            outlet,
             work,
             options,
             stop,
@@ -152,8 +163,12 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
                 .spawn(move || reader::run(&flow, &reading, &handle))
         })
         .collect();
-    let beat = tokio::spawn(heartbeat(Arc::clone(&flow)));
-    let tending = tokio::spawn(tend(Arc::clone(&flow)));
+    let beat = {
+        let flow = Arc::clone(&flow);
+        tokio::spawn(async move { keep_lease(&flow.work, flow.options.lease).await })
+    };
+    let all_read = CancellationToken::new();
+    let looking = tokio::spawn(look_after(Arc::clone(&flow), Arc::clone(&reading), all_read.clone()));
     let joined = tokio::task::spawn_blocking(move || {
         let mut sound = true;
         for reader in readers {
@@ -170,29 +185,47 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
             flow.work.fail(Error::internal("a lane died while writing a page"));
         }
     }
+    all_read.cancel();
+    if looking.await.is_err() {
+        flow.work.fail(Error::internal("whoever looks after the batches died"));
+    }
+    if let Outlet::Runs(sorter) = &flow.outlet
+        && let Err(error) = sorter.finish(&flow).await
+    {
+        flow.work.fail(error);
+    }
     beat.abort();
-    tending.abort();
     flow.work.end().await
 }
 
 /// How often the sink looks after its target.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
-/// Has the sink look after its target, until the run ends.
-async fn tend(flow: Arc<Flow>) {
+/// Looks after whatever takes the batches, until all is read.
+async fn look_after(flow: Arc<Flow>, reading: Arc<reader::Reading>, all_read: CancellationToken) {
+    match &flow.outlet {
+        Outlet::Target(sink) => {
+            all_read.run_until_cancelled(tend(&**sink, &*flow.monitor)).await;
+        }
+        Outlet::Runs(sorter) => sorter.write_rests(&flow, &|| reading.is_dry(), &all_read).await,
+    }
+}
+
+/// Has the sink look after its target.
+async fn tend(sink: &dyn Sink, monitor: &dyn Monitor) {
     loop {
-        flow.sink.tend().await;
-        flow.monitor.event(&Event::TargetLimited { by: flow.sink.limited_by().as_deref() });
+        sink.tend().await;
+        monitor.event(&Event::TargetLimited { by: sink.limited_by().as_deref() });
         tokio::time::sleep(TEND_EVERY).await;
     }
 }
 
-/// Extends the lease three times as often as it needs, until the run ends.
-async fn heartbeat(flow: Arc<Flow>) {
+/// Extends the lease three times as often as it needs.
+async fn keep_lease(work: &Work, lease: Duration) {
     loop {
-        tokio::time::sleep(flow.options.lease / 3).await;
-        if let Err(error) = flow.work.heartbeat(flow.options.lease).await {
-            flow.work.fail(error);
+        tokio::time::sleep(lease / 3).await;
+        if let Err(error) = work.heartbeat(lease).await {
+            work.fail(error);
             return;
         }
     }

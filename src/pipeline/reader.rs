@@ -62,6 +62,13 @@ impl Reading {
         Reading { state: Mutex::default(), changed: Condvar::new(), most: most.max(1) }
     }
 
+    /// Whether nothing is open and there was nothing to claim: no page will come unless the server forgets one.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        let state = self.lock();
+        state.open == 0 && state.dry.is_some()
+    }
+
     fn turn(&self, flow: &Flow) -> Turn {
         let mut state = self.lock();
         let dry = state.dry.is_some_and(|since| since.elapsed() < POLL) && !flow.work.has_lost_units();

@@ -1,7 +1,7 @@
 //! Rejects: rows of the run, written with their page, exported at the end as JSON lines.
 
+use crate::checkpoint::rejects::StoredReject;
 use crate::checkpoint::run::Checkpoint;
-use crate::checkpoint::units::StoredReject;
 use crate::error::{Error, Result};
 use crate::model::json::write_string;
 use base64::Engine;

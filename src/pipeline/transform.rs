@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::{Mapped, Mapper, Mapping, Table};
-use crate::model::batch::{Batch, TableRows};
+use crate::model::batch::{Batch, Feed, TableRows};
 use crate::model::decode::Decoder;
 use crate::model::page::Page;
 use crate::model::reject::Reject;
@@ -68,7 +68,7 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
             Ok(Mapped::Row(_)) => {}
             Ok(Mapped::Skipped) => skipped += 1,
             Ok(Mapped::Rejected(reject)) => rejects.push(reject),
-            Err(error) => rejects.push(Reject { position, table: None, column: None, reason: error.to_string() }),
+            Err(error) => rejects.push(Reject { unit: None, position, table: None, column: None, reason: error.to_string() }),
         }
     }
     let mut tables = Vec::with_capacity(rows.len());
@@ -76,7 +76,7 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
         let order = sorted(table, &rows, unit_name)?;
         tables.push(TableRows { rows, order, key: table.key.clone() });
     }
-    Ok(Batch { page, tables, rejects, skipped })
+    Ok(Batch { page, tables, rejects, skipped, feed: Feed::Page })
 }
 
 fn sorted(table: &Table, rows: &Rows, unit_name: &str) -> Result<Vec<u32>> {

@@ -110,6 +110,17 @@ impl Destination {
         Ok(Facts { dialect, max_packet, server })
     }
 
+    /// What the database of rows keeps of its tables in memory, in bytes.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn buffer_pool_bytes(&self, pool: &Pool) -> Result<u64> {
+        let mut loan = self.loan(pool).await?;
+        let bytes = inspect::buffer_pool_bytes(&mut loan.session).await?;
+        pool.give_back(loan);
+        Ok(bytes)
+    }
+
     /// Looks at every target table; creates those that are missing when `create` says so and the store lets us.
     ///
     /// # Errors

@@ -38,6 +38,20 @@ pub async fn server_version(session: &mut Session) -> Result<String> {
     Ok(rows.first().and_then(|row| row[0].text()).unwrap_or_default())
 }
 
+/// What the server keeps of its tables in memory, in bytes; for ever of a database that leaves that to the system.
+///
+/// # Errors
+/// Of the server.
+pub async fn buffer_pool_bytes(session: &mut Session) -> Result<u64> {
+    if session.dialect() == Dialect::Sqlite {
+        return Ok(u64::MAX);
+    }
+    let rows = session.fetch("SELECT @@innodb_buffer_pool_size", &[]).await;
+    let rows = rows.map_err(|fault| fault.into_error("asking the size of the buffer pool"))?;
+    let bytes = rows.first().and_then(|row| row[0].int()).and_then(|bytes| u64::try_from(bytes).ok());
+    Ok(bytes.unwrap_or(u64::MAX))
+}
+
 /// Looks at every table; creates those that are missing when `create` says so.
 ///
 /// # Errors

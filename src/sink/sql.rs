@@ -179,15 +179,14 @@ impl SqlSink {
     }
 
     fn collision(&self, batch: &Batch, table: usize, row: u32) -> WriteError {
-        let span = batch.page.span;
-        let position = batch.tables[table].rows.position(row as usize);
+        let (unit, position) = batch.item_of(table, row);
         WriteError::Failed(Error::new(
             ErrorKind::Refused,
             format!(
-                "table {}: item {position} of unit {} has the key of a row that this run wrote before, though the table \
+                "table {}: item {position} of unit {unit} has the key of a row that this run wrote before, though the table \
                  was empty when it began: the key of the mapping merges items (check --key), or the application writes \
                  to the table too (then say --live-target); nothing of the page was written",
-                self.names[table], span.unit
+                self.names[table]
             ),
         ))
     }

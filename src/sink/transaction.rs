@@ -3,8 +3,9 @@
 use super::sql::SqlSink;
 use super::statements::Piece;
 use crate::checkpoint::ledger;
+use crate::checkpoint::rejects::{self, NewReject};
 use crate::driver::fault::{Fault, FaultKind};
-use crate::driver::session::{Session, Statement};
+use crate::driver::session::Session;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
@@ -85,7 +86,16 @@ pub(super) async fn attempt(
     }
     // After the ledger's row, which tells cleanly that an earlier attempt has committed meanwhile.
     for reject in batch.rejects.iter().chain(&rejects) {
-        record_reject(sink, session, batch, reject).await?;
+        let table = reject.table.and_then(|table| sink.names.get(table)).map(String::as_str);
+        let new = NewReject {
+            unit: reject.unit.unwrap_or(span.unit),
+            position: reject.position,
+            table,
+            column: reject.column.as_deref(),
+            reason: &reject.reason,
+            item: batch.line(reject.position),
+        };
+        rejects::record(session, &sink.run, &new).await?;
     }
     if let Some((table, row)) = collision(sink, session, batch, &counts).await? {
         return Err(Abort::Collision { table, row });
@@ -117,7 +127,7 @@ async fn write_table(
         {
             let limit = session.max_packet();
             let reason = format!("a row of {bytes} bytes exceeds the server's max_allowed_packet of {limit}");
-            rejects.push(refused(rows, table, *row, reason));
+            rejects.push(refused(batch, table, *row, reason));
             runs.push(&run[1..]);
             continue;
         }
@@ -133,7 +143,7 @@ async fn write_table(
                 match piece.rows {
                     [row] => {
                         let reason = format!("{REFUSED_BY_SERVER}error {}: {}", fault.code, fault.message);
-                        rejects.push(refused(rows, table, *row, reason));
+                        rejects.push(refused(batch, table, *row, reason));
                     }
                     _ => runs.extend([right, left]),
                 }
@@ -181,49 +191,9 @@ async fn insert(
     Ok(after - before)
 }
 
-fn refused(rows: &Rows, table: usize, row: u32, reason: String) -> Reject {
-    Reject { position: rows.position(row as usize), table: Some(table), column: None, reason }
-}
-
-/// Longest piece of a rejected line that one row holds.
-const REJECT_PART_BYTES: usize = 1 << 20;
-
-/// Stores a reject in as many rows as the server's packets demand: what is too large for the target is too large for
-/// one row of ours as well.
-async fn record_reject(sink: &SqlSink, session: &mut Session, batch: &Batch, reject: &Reject) -> Result<(), Fault> {
-    let sql = Statement::new(
-        "INSERT INTO _transvase_rejects (run, unit, position, part, target, field, reason, item) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            .to_owned(),
-    );
-    let unit = CellRef::Int(i64::from(batch.page.span.unit));
-    let position = CellRef::Int(i64::try_from(reject.position).unwrap_or(i64::MAX));
-    let target = reject.table.and_then(|table| sink.names.get(table)).map(String::as_str);
-    // Refusing a reject for its value would lose the item: any fault here stops the run.
-    let stop = |fault: Fault| match fault.kind {
-        FaultKind::Value | FaultKind::Duplicate => Fault { kind: FaultKind::Other, ..fault },
-        _ => fault,
-    };
-    let line = batch.line(reject.position);
-    let size = (session.max_packet() / 2).clamp(1, REJECT_PART_BYTES);
-    for (part, from) in (0..).zip((0..line.len().max(1)).step_by(size)) {
-        let cells = [
-            optional(Some(&sink.run)),
-            unit,
-            position,
-            CellRef::Int(part),
-            optional(target),
-            optional(reject.column.as_deref()),
-            optional(Some(&reject.reason)),
-            CellRef::Bytes(&line[from..line.len().min(from + size)]),
-        ];
-        session.execute(&sql, cells.into_iter()).await.map(drop).map_err(stop)?;
-    }
-    Ok(())
-}
-
-fn optional(text: Option<&str>) -> CellRef<'_> {
-    text.map_or(CellRef::Null, |text| CellRef::Text(text.as_bytes()))
+fn refused(batch: &Batch, table: usize, row: u32, reason: String) -> Reject {
+    let (unit, position) = batch.item_of(table, row);
+    Reject { unit: Some(unit), position, table: Some(table), column: None, reason }
 }
 
 /// The first row that was there already although only this run writes to its table; none when all is well.

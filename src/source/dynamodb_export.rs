@@ -71,6 +71,7 @@ impl DynamoDbExport {
             identity: format!("{} sha256:{}", summary.export_arn, manifest::sha256(&bytes)),
             units: units.collect(),
             items: summary.items,
+            bytes: summary.bytes,
             exact: true,
             derived: None,
         };

@@ -122,6 +122,7 @@ impl DynamoDbScan {
             identity: format!("{} {}{}", table.arn, table.id, if options.consistent { " consistent" } else { "" }),
             units: Vec::new(),
             items: table.items,
+            bytes: Some(table.bytes).filter(|bytes| *bytes > 0),
             exact: false,
             derived: None,
         };

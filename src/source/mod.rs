@@ -21,6 +21,8 @@ pub struct Description {
     pub units: Vec<Unit>,
     /// Items in all units: declared by an export, roughly known of a live table.
     pub items: u64,
+    /// Bytes of all items as DynamoDB bills them, where they are known.
+    pub bytes: Option<u64>,
     /// Whether `items` is exact, so that a run that read another number is not complete.
     pub exact: bool,
     /// What was derived when the run began and must stay, so that the units are the same at a resume: the number of

@@ -154,7 +154,7 @@ async fn settle(
 }
 
 fn batch(page: Page, mapping: &Mapping) -> Batch {
-    use crate::model::batch::TableRows;
+    use crate::model::batch::{Feed, TableRows};
     use crate::model::rows::Rows;
     let mut rows = [Rows::new(2)];
     for (position, line) in page.lines() {
@@ -163,7 +163,7 @@ fn batch(page: Page, mapping: &Mapping) -> Batch {
     }
     let [rows] = rows;
     let order = (0..u32::try_from(rows.len()).unwrap()).collect();
-    Batch { page, tables: vec![TableRows { rows, order, key: vec![0] }], rejects: Vec::new(), skipped: 0 }
+    Batch { page, tables: vec![TableRows { rows, order, key: vec![0] }], rejects: Vec::new(), skipped: 0, feed: Feed::Page }
 }
 
 fn outcomes(settled: &Settled) -> (u64, u64, u64) {

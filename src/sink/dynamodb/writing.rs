@@ -288,7 +288,7 @@ impl<'s> Writing<'s> {
     fn reject(&self, row: u32, refusal: &Refusal) {
         let position = self.rows.rows.position(row as usize);
         let reason = format!("{REFUSED_BY_SERVER}{}: {}", refusal.code, refusal.message);
-        lock(&self.rejects).push(Reject { position, table: Some(0), column: None, reason });
+        lock(&self.rejects).push(Reject { unit: None, position, table: Some(0), column: None, reason });
     }
 
     fn collision(&self, row: u32) -> Error {

@@ -28,6 +28,8 @@ pub(super) struct Summary {
     pub(super) prefix: Option<String>,
     pub(super) manifest_files_key: String,
     pub(super) items: u64,
+    /// What DynamoDB billed the export for, in bytes.
+    pub(super) bytes: Option<u64>,
 }
 
 /// One line of manifest-files.json.
@@ -46,6 +48,7 @@ struct SummaryText {
     s3_prefix: Option<String>,
     manifest_files_s3_key: Option<String>,
     item_count: Option<u64>,
+    billed_size_bytes: Option<u64>,
     output_format: Option<String>,
     export_type: Option<String>,
     export_from_time: Option<String>,
@@ -144,6 +147,7 @@ pub(super) fn parse_summary(name: &str, bytes: &[u8]) -> Result<Summary> {
         prefix: text.s3_prefix,
         manifest_files_key: need(text.manifest_files_s3_key, "manifestFilesS3Key")?,
         items: text.item_count.ok_or_else(|| lacks(name, "itemCount"))?,
+        bytes: text.billed_size_bytes.filter(|bytes| *bytes > 0),
     })
 }
 

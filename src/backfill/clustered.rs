@@ -1,0 +1,221 @@
+//! Clustered load: everything becomes sorted runs on local disk first, and is loaded in key order afterwards, so that a
+//! table far larger than the server's memory is written page by page, each once.
+//!
+//! What is sorted and what is loaded is the database's to say, here as everywhere. A run that is lost or damaged when the
+//! loading begins has its own spans read again, and no others.
+
+use super::Backfill;
+use crate::checkpoint::owner::Owner;
+use crate::checkpoint::spills::StoredPiece;
+use crate::driver::session::BoxFuture;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::page::{Unit, UnitId, Wanted};
+use crate::monitor::{Event, Monitor};
+use crate::pipeline::load::{self, Loading};
+use crate::pipeline::sort::Sorter;
+use crate::pipeline::work::Work;
+use crate::pipeline::{Ended, Outlet};
+use crate::source::{Read, Source};
+use crate::mapping::{ColumnType, Table};
+use crate::spill::RunInfo;
+use crate::spill::dir::SpillDir;
+use crate::spill::key::KeyKind;
+use crate::spill::pieces::{self, Piece};
+use crate::spill::run::{Damage, Run};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Pieces for each loader: enough that none waits long for the last one.
+const PIECES_PER_LOADER: u64 = 8;
+
+/// A smaller piece is not worth its own claim.
+const ROWS_PER_PIECE_MIN: u64 = 20_000;
+
+/// How often lost runs are read again before somebody should look at the disk.
+const ROUNDS_MAX: u32 = 3;
+
+impl Backfill {
+    /// Sorts what is not sorted yet and loads what is not loaded yet.
+    pub(super) async fn flow_clustered(&self, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let owner = Owner::this_process();
+        self.checkpoint.heartbeat(&owner, self.options.pipeline.lease).await?;
+        if self.checkpoint.others(&owner).await? > 0 {
+            return Err(Error::refused(format!(
+                "run {}: another process works on it; a clustered load is one process's, since its sorted runs lie on one \
+                 host's disk",
+                self.checkpoint.run()
+            )));
+        }
+        let dir = Arc::new(SpillDir::open(&self.options.spill_dir, self.checkpoint.incarnation(), self.options.spill_limit)?);
+        if self.loaded().await? {
+            return Ok(Ended::Drained);
+        }
+        for _ in 0..ROUNDS_MAX {
+            match self.sort(&dir, stop, monitor).await? {
+                Ended::Drained => {}
+                other => return Ok(other),
+            }
+            if let Some(runs) = self.sound_runs(&dir).await? {
+                return self.load(runs, stop, monitor).await;
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("{}: sorted runs are lost or damaged again and again; try --spill-dir on another disk", dir.path().display()),
+        ))
+    }
+
+    /// Whether every piece is loaded, so that sorted runs are of no more use.
+    async fn loaded(&self) -> Result<bool> {
+        let pieces = self.checkpoint.pieces().await?;
+        Ok(!pieces.is_empty() && self.checkpoint.open_units().await? == 0)
+    }
+
+    /// Units of the source: those before the pieces.
+    fn sources(&self) -> UnitId {
+        UnitId::try_from(self.source.description().units.len()).unwrap_or(UnitId::MAX)
+    }
+
+    async fn sort(&self, dir: &Arc<SpillDir>, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let known = self.run_infos().await?;
+        let dir = Arc::clone(dir);
+        dir.tidy(&known)?;
+        let checkpoint = self.checkpoint.clone().of_units(0..self.sources()).watched(Arc::clone(monitor));
+        let memory = self.options.pipeline.memory_bytes;
+        let kinds = kinds(self.mapping.tables());
+        let sorter = Sorter::new(checkpoint.clone(), dir, Arc::clone(&self.mapping), kinds, memory);
+        self.flow(Outlet::Runs(sorter), checkpoint, stop, monitor).await
+    }
+
+    /// Every sorted run, proved to be what was written. None when some were not: their spans are to be read again.
+    async fn sound_runs(&self, dir: &Arc<SpillDir>) -> Result<Option<Vec<Arc<Run>>>> {
+        let infos = self.run_infos().await?;
+        let dir = Arc::clone(dir);
+        let proving = tokio::task::spawn_blocking(move || {
+            let mut runs = Vec::with_capacity(infos.len());
+            let mut lost = Vec::new();
+            for info in infos {
+                let Some(damage) = dir.verify(&info)? else {
+                    runs.push(Arc::new(dir.run(&info)?));
+                    continue;
+                };
+                let damage = match damage {
+                    Damage::Missing => "it is not there".to_owned(),
+                    Damage::Damaged(how) => how,
+                };
+                tracing::warn!("sorted run {}: {damage}; its items are read again", info.name);
+                dir.remove(&info);
+                lost.push(info.name);
+            }
+            Ok::<_, Error>((runs, lost))
+        });
+        let (runs, lost) = proving.await.map_err(|_| Error::internal("checking the sorted runs died"))??;
+        if lost.is_empty() {
+            return Ok(Some(runs));
+        }
+        let items = self.checkpoint.lose_spills(&lost).await?;
+        tracing::warn!("{} sorted runs with {items} items are read again", lost.len());
+        Ok(None)
+    }
+
+    async fn run_infos(&self) -> Result<Vec<RunInfo>> {
+        let broken = |error| Error::internal("what is stored of a sorted run is not readable").because(error);
+        let facts = self.checkpoint.spills().await?;
+        facts.iter().map(|facts| serde_json::from_str(facts).map_err(broken)).collect()
+    }
+
+    async fn load(&self, runs: Vec<Arc<Run>>, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let (first, loaders) = (self.sources(), self.options.pipeline.writers);
+        let totals = self.checkpoint.totals().await?;
+        if self.checkpoint.pieces().await?.is_empty() {
+            let rows = totals.spilled / (loaders.max(1) as u64 * PIECES_PER_LOADER);
+            let pieces = cut(&runs, first, self.mapping.tables().len(), rows.max(ROWS_PER_PIECE_MIN));
+            self.checkpoint.create_pieces(&pieces).await?;
+        }
+        let pieces = self.checkpoint.pieces().await?;
+        monitor.event(&Event::LoadBegun { rows: totals.spilled, loaded: totals.loaded });
+        let mut units = self.source.description().units.clone();
+        units.extend(pieces.iter().map(|piece| Unit {
+            id: piece.unit,
+            name: format!("piece {} of {}", piece.unit - first + 1, pieces.len()),
+            items: None,
+        }));
+        let checkpoint = self.checkpoint.clone().of_units(first..UnitId::MAX).watched(Arc::clone(monitor));
+        let pool = Arc::clone(&self.pool);
+        let work = Work::new(checkpoint, pool, Owner::this_process(), units, &totals, Arc::clone(monitor), stop);
+        let loading = Loading {
+            sink: self.sink(monitor),
+            work,
+            runs,
+            mapping: Arc::clone(&self.mapping),
+            pieces: pieces.into_iter().map(|piece| (piece.unit, piece)).collect(),
+            loaders,
+            max_rejects: self.options.pipeline.max_rejects,
+            lease: self.options.pipeline.lease,
+            monitor: Arc::clone(monitor),
+        };
+        load::run(Arc::new(loading)).await
+    }
+
+    /// Gives the rejects of the loading their items, which only the source has.
+    pub(super) async fn quote_rejects(&self) -> Result<()> {
+        let mut by_unit: BTreeMap<UnitId, Vec<u64>> = BTreeMap::new();
+        for (unit, position) in self.checkpoint.unquoted().await? {
+            by_unit.entry(unit).or_default().push(position);
+        }
+        for (unit, positions) in by_unit {
+            let source = Arc::clone(&self.source);
+            let reading = tokio::task::spawn_blocking(move || lines(&*source, unit, &positions));
+            let found = reading.await.map_err(|_| Error::internal("reading rejected items again died"))??;
+            for (position, line) in found {
+                self.checkpoint.quote(unit, position, &line).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what only the loading needed: the run is complete.
+    pub(super) fn clear_spill(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.checkpoint.forget_spills().await?;
+            SpillDir::clear(&self.options.spill_dir, self.checkpoint.incarnation());
+            Ok(())
+        })
+    }
+}
+
+/// How the key columns of each table compare. Decimals are text here, and numbers to the server.
+fn kinds(tables: &[Table]) -> Vec<Vec<KeyKind>> {
+    let kind = |ty: ColumnType| match ty {
+        ColumnType::Decimal { .. } => KeyKind::Decimal,
+        _ => KeyKind::AsIs,
+    };
+    let of_table = |table: &Table| table.key.iter().map(|column| kind(table.columns[*column].ty)).collect();
+    tables.iter().map(of_table).collect()
+}
+
+/// The lines at `positions` of a unit.
+fn lines(source: &dyn Source, unit: UnitId, positions: &[u64]) -> Result<Vec<(u64, Vec<u8>)>> {
+    let wanted = Wanted { items: positions.iter().map(|at| *at..at + 1).collect(), after: None };
+    let mut reader = source.open(unit, &wanted)?;
+    let mut found = Vec::new();
+    let halt = CancellationToken::new();
+    while found.len() < positions.len() {
+        match reader.next(&halt)? {
+            Read::Page(page) => found.extend(page.lines().map(|(at, line)| (at, line.to_vec()))),
+            Read::Empty => {}
+            Read::End | Read::Halted | Read::Stop(_) => break,
+        }
+    }
+    Ok(found)
+}
+
+/// Cuts every table's key range into pieces of about the same size, numbered from `first`.
+fn cut(runs: &[Arc<Run>], first: UnitId, tables: usize, rows_per_piece: u64) -> Vec<StoredPiece> {
+    let pieces = (0..tables).flat_map(|table| {
+        let cut = pieces::cut(runs, table, rows_per_piece);
+        cut.into_iter().map(move |Piece { from, to, .. }| (table, from, to))
+    });
+    (first..).zip(pieces).map(|(unit, (table, from, to))| StoredPiece { unit, table, from, to }).collect()
+}

@@ -1,0 +1,180 @@
+//! The second stage of a clustered load: each piece of a table's key range is merged from all sorted runs and written in
+//! key order, pieces in parallel.
+//!
+//! A piece is a live unit to the ledger: its batches become durable in order, and it is resumed after the last key. The
+//! same runs always merge to the same rows, also when one of them had to be made anew from the source.
+#![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
+
+use super::lane;
+use super::work::{Assignment, Work};
+use super::{Ended, MaxRejects};
+use crate::checkpoint::spills::StoredPiece;
+use crate::error::{Error, Result};
+use crate::mapping::Mapping;
+use crate::model::batch::{Batch, Feed, TableRows};
+use crate::model::page::{Page, Span, UnitId};
+use crate::model::rows::Rows;
+use crate::monitor::{Event, Monitor};
+use crate::sink::Sink;
+use crate::spill::Fault;
+use crate::spill::merge::Merge;
+use crate::spill::pieces::Piece;
+use crate::spill::run::Run;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Rows of one transaction, at most: few enough for a server's undo log, many enough that its fixed costs do not show.
+const ROWS_MAX: usize = 16_384;
+
+/// Bytes of one transaction's rows.
+const BYTES_MAX: usize = 4 << 20;
+
+/// What the stage works with.
+pub struct Loading {
+    /// Where rows go.
+    pub sink: Arc<dyn Sink>,
+    /// Claims, fences and the ledger of the pieces.
+    pub work: Work,
+    /// Every sorted run, proved.
+    pub runs: Vec<Arc<Run>>,
+    /// The tables.
+    pub mapping: Arc<Mapping>,
+    /// The pieces.
+    pub pieces: BTreeMap<UnitId, StoredPiece>,
+    /// Pieces at once.
+    pub loaders: usize,
+    /// Rejects after which the run stops.
+    pub max_rejects: MaxRejects,
+    /// How long a silent process keeps its pieces.
+    pub lease: Duration,
+    /// Who watches.
+    pub monitor: Arc<dyn Monitor>,
+}
+
+/// Loads every piece.
+///
+/// # Errors
+/// The first fatal error, after everybody has stopped.
+pub async fn run(loading: Arc<Loading>) -> Result<Ended> {
+    loading.work.heartbeat(loading.lease).await?;
+    let beat = {
+        let loading = Arc::clone(&loading);
+        tokio::spawn(async move { super::keep_lease(&loading.work, loading.lease).await })
+    };
+    let tending = {
+        let loading = Arc::clone(&loading);
+        tokio::spawn(async move { super::tend(&*loading.sink, &*loading.monitor).await })
+    };
+    let loaders: Vec<_> = (0..loading.loaders.max(1)).map(|_| tokio::spawn(load(Arc::clone(&loading)))).collect();
+    for loader in loaders {
+        if loader.await.is_err() {
+            loading.work.fail(Error::internal("a loader died while writing a piece"));
+        }
+    }
+    beat.abort();
+    tending.abort();
+    loading.work.end().await
+}
+
+async fn load(loading: Arc<Loading>) {
+    while let Some(assignment) = loading.work.next().await {
+        if let Err(error) = load_piece(&loading, &assignment).await {
+            loading.work.fail(error);
+        }
+    }
+}
+
+/// A piece that is being merged.
+struct Merging {
+    merge: Merge,
+    rows: Rows,
+    last: Vec<u8>,
+}
+
+async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<()> {
+    let (unit, reading) = (assignment.unit, assignment.reading);
+    let piece = loading.pieces.get(&unit).ok_or_else(|| Error::internal("a piece that nobody stored"))?;
+    let after = assignment.wanted.after.as_deref().map(unhex).transpose()?;
+    let keys = Piece { from: piece.from.clone(), to: piece.to.clone(), rows: 0 };
+    let merge = Merge::new(&loading.runs, piece.table, keys.range(after.as_deref()));
+    let merge = merge.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
+    let columns = loading.mapping.tables()[piece.table].columns.len();
+    let mut merging = Merging { merge, rows: Rows::new(columns), last: Vec::new() };
+    let mut at = assignment.wanted.items.first().map_or(0, |range| range.start);
+    while !loading.work.halt().is_cancelled() {
+        let merged = tokio::task::spawn_blocking(move || {
+            merging.rows.clear();
+            let merged = merging.merge.next(&mut merging.rows, ROWS_MAX, BYTES_MAX, &mut merging.last);
+            (merging, merged)
+        });
+        let (mut next, merged) = merged.await.map_err(|_| Error::internal("a merge died"))?;
+        let rows = merged.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
+        if rows == 0 {
+            loading.work.verified(unit, reading, at).await;
+            return Ok(());
+        }
+        let span = Span { unit, from: at, to: at + rows as u64 };
+        let batch = batch(loading, piece.table, span, std::mem::take(&mut next.rows), &next.last);
+        loading.monitor.event(&Event::PageEncoded { span, took: Duration::ZERO });
+        let started = Instant::now();
+        // Void: the piece is being read anew, by whoever takes it next.
+        let Some(counts) = lane::write(&*loading.sink, &loading.work, &batch, reading).await? else { return Ok(()) };
+        loading.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
+        loading.work.committed(span, &counts, loading.max_rejects).await?;
+        at = span.to;
+        next.rows = batch.tables.into_iter().nth(piece.table).unwrap_or_default().rows;
+        merging = next;
+    }
+    Ok(())
+}
+
+fn batch(loading: &Loading, table: usize, span: Span, rows: Rows, last: &[u8]) -> Batch {
+    let order = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
+    let tables = loading.mapping.tables().iter().map(|table| TableRows { key: table.key.clone(), ..TableRows::default() });
+    let mut tables: Vec<TableRows> = tables.collect();
+    tables[table].rows = rows;
+    tables[table].order = order;
+    let page = Page { span, bytes: Vec::new(), reached: Some(hex(last)), half_units: 0 };
+    Batch { page, tables, rejects: Vec::new(), skipped: 0, feed: Feed::Runs }
+}
+
+/// Why rows could not be sorted or merged, with the names of tables and units.
+pub(super) fn refused(fault: Fault, mapping: &Mapping, work: &Work) -> Error {
+    match fault {
+        Fault::Failed(error) => error,
+        Fault::Twins(twins) => {
+            let table = mapping.tables().get(twins.table).map_or("", |table| table.name.as_str());
+            twins.refused(table, &work.unit_name(twins.first.unit), &work.unit_name(twins.second.unit))
+        }
+    }
+}
+
+/// A sort key as the ledger keeps it.
+fn hex(key: &[u8]) -> String {
+    key.iter().fold(String::with_capacity(key.len() * 2), |mut out, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+        out
+    })
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>> {
+    let broken = || Error::internal("the position of a piece is not readable");
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(broken);
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Ok(digit(pair[0])? << 4 | digit(*pair.get(1).ok_or_else(broken)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_survives_the_ledger() {
+        let key: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&key)).unwrap(), key);
+        assert!(unhex("abc").is_err() && unhex("zz").is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! The first stage of a clustered load: batches gather until there are enough for a sorted run on disk.
+//!
+//! A run is written, made durable, and only then recorded with its spans in one transaction: what is not recorded was
+//! never read. Whoever fills the gathered rows writes them; the others go on with new ones. A page's permit is held, for
+//! the size of its encoded rows, until its run is recorded. Knows nothing of the target's tables but their keys.
+#![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
+
+use super::Flow;
+use super::load::refused;
+use super::queue::Permit;
+use super::work::RESTORES_MAX;
+use crate::checkpoint::rejects::NewReject;
+use crate::checkpoint::run::Checkpoint;
+use crate::checkpoint::spills::{Recorded, SpilledSpan};
+use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::Mapping;
+use crate::model::batch::Batch;
+use crate::model::counts::Counts;
+use crate::model::page::{Span, UnitId};
+use crate::model::reject::Reject;
+use crate::monitor::Event;
+use crate::spill::RunInfo;
+use crate::spill::dir::SpillDir;
+use crate::spill::gather::{Gathered, Packed};
+use crate::spill::key::KeyKind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// Of the bytes in flight so much gathers for one run: one gathers, one is being written, and the rest is pages.
+const SHARE_OF_MEMORY: usize = 3;
+
+/// How often to ask whether nothing more will come for now.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Gathers batches and writes them as sorted runs.
+pub struct Sorter {
+    checkpoint: Checkpoint,
+    dir: Arc<SpillDir>,
+    mapping: Arc<Mapping>,
+    kinds: Vec<Vec<KeyKind>>,
+    full: usize,
+    state: Mutex<Gathering>,
+}
+
+#[derive(Default)]
+struct Gathering {
+    pages: Vec<Gone>,
+    held: usize,
+}
+
+/// A page whose rows are packed.
+struct Gone {
+    span: Span,
+    reading: u32,
+    rows: Packed,
+    counts: Counts,
+    rejects: Vec<(Reject, Vec<u8>)>,
+    permit: Permit,
+    since: Instant,
+}
+
+/// The pages of one run.
+pub struct Load {
+    pages: Vec<Gone>,
+}
+
+impl Sorter {
+    /// Writes runs of the tables of `mapping`, whose key columns compare as `kinds` say, into `dir`, with `memory` bytes
+    /// in flight.
+    #[must_use]
+    pub fn new(
+        checkpoint: Checkpoint,
+        dir: Arc<SpillDir>,
+        mapping: Arc<Mapping>,
+        kinds: Vec<Vec<KeyKind>>,
+        memory: usize,
+    ) -> Self {
+        Sorter { checkpoint, dir, mapping, kinds, full: memory / SHARE_OF_MEMORY, state: Mutex::default() }
+    }
+
+    /// Adds a batch; what it returns is full and to be [written](Sorter::write) by whoever gets it.
+    pub fn add(&self, batch: &Batch, reading: u32, mut permit: Permit) -> Option<Load> {
+        let rows = Packed::new(batch, &self.kinds);
+        let quoted = batch.rejects.iter().map(|reject| (reject.clone(), batch.line(reject.position).to_vec()));
+        let rejects: Vec<_> = quoted.collect();
+        let bytes = rows.bytes() + rejects.iter().map(|(_, line)| line.len()).sum::<usize>();
+        permit.settle(bytes);
+        let (span, counts) = (batch.page.span, batch.counts().spilled());
+        let mut state = self.lock();
+        state.held += bytes;
+        state.pages.push(Gone { span, reading, rows, counts, rejects, permit, since: Instant::now() });
+        if state.held >= self.full { Some(take(&mut state)) } else { None }
+    }
+
+    /// What has gathered, if anything has.
+    fn rest(&self) -> Option<Load> {
+        let mut state = self.lock();
+        if state.pages.is_empty() { None } else { Some(take(&mut state)) }
+    }
+
+    /// Writes a run and records it.
+    ///
+    /// # Errors
+    /// Of the disk and of the database; `Refused` when two rows have one key.
+    pub async fn write(&self, flow: &Flow, load: Load) -> Result<()> {
+        // Pages of a unit that failed meanwhile are void: their rows must not be in the run either.
+        let mut pages = load.pages;
+        pages.retain(|page| flow.work.fence(page.span.unit, page.reading).is_some());
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let mut gathered = Gathered::new(self.kinds.len());
+        for page in &mut pages {
+            gathered.add(std::mem::take(&mut page.rows));
+        }
+        let dir = Arc::clone(&self.dir);
+        let writing = tokio::task::spawn_blocking(move || dir.write(&gathered.sort()?));
+        let written = writing.await.map_err(|_| Error::internal("writing a sorted run died"))?;
+        let info = written.map_err(|fault| refused(fault, &self.mapping, &flow.work))?;
+        flow.monitor.event(&Event::RunWritten { bytes: info.bytes });
+        for _ in 0..RESTORES_MAX {
+            match self.record(flow, &info, &pages).await? {
+                Recorded::Done => return self.recorded(flow, pages).await,
+                // Either another process owns a unit, or the server forgot our claim: the audit tells, or puts it back.
+                Recorded::Fenced => flow.work.audit().await?,
+            }
+        }
+        Err(Error::refused("the claim of a unit is lost again and again; is the database being restored?"))
+    }
+
+    async fn record(&self, flow: &Flow, info: &RunInfo, pages: &[Gone]) -> Result<Recorded> {
+        let facts = serde_json::to_string(info).map_err(|error| Error::internal("a run's facts").because(error))?;
+        let mut spans = Vec::with_capacity(pages.len());
+        for page in pages {
+            let unit = page.span.unit;
+            let Some(fence) = flow.work.fence(unit, page.reading) else {
+                let name = flow.work.unit_name(unit);
+                return Err(Error::new(
+                    ErrorKind::Transient,
+                    format!("{name} failed while a sorted run with rows of it was written; run the same command again"),
+                ));
+            };
+            let rejects = page.rejects.iter().map(|(reject, line)| self.reject(unit, reject, line)).collect();
+            spans.push(SpilledSpan { fence, span: page.span, counts: &page.counts, rejects });
+        }
+        self.checkpoint.record_spill(&info.name, &facts, &spans).await
+    }
+
+    fn reject<'a>(&'a self, unit: UnitId, reject: &'a Reject, line: &'a [u8]) -> NewReject<'a> {
+        let table = reject.table.and_then(|table| self.mapping.tables().get(table)).map(|table| table.name.as_str());
+        let (column, reason) = (reject.column.as_deref(), reject.reason.as_str());
+        NewReject { unit, position: reject.position, table, column, reason, item: line }
+    }
+
+    async fn recorded(&self, flow: &Flow, pages: Vec<Gone>) -> Result<()> {
+        for page in pages {
+            let Gone { span, counts, permit, since, .. } = page;
+            flow.monitor.event(&Event::Committed { span, counts: &counts, took: since.elapsed() });
+            drop(permit);
+            flow.work.committed(span, &counts, flow.options.max_rejects).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what has gathered whenever nothing more can come before that is recorded: units end only when their last
+    /// span is durable, and readers wait for that. `is_dry` says that no unit is open and none can be claimed.
+    pub async fn write_rests(&self, flow: &Flow, is_dry: &(dyn Fn() -> bool + Send + Sync), end: &CancellationToken) {
+        while end.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let held = self.lock().held;
+            // Whatever is in flight is gathered here: no page waits, none is on its way, none is being written.
+            if held == 0 || !is_dry() || flow.budget.used() != held {
+                continue;
+            }
+            if let Some(load) = self.rest()
+                && let Err(error) = self.write(flow, load).await
+            {
+                flow.work.fail(error);
+            }
+        }
+    }
+
+    /// Writes what has gathered: the readers have ended.
+    ///
+    /// # Errors
+    /// See [`Sorter::write`].
+    pub async fn finish(&self, flow: &Flow) -> Result<()> {
+        match self.rest() {
+            Some(load) if !flow.work.has_failed() => self.write(flow, load).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gathering> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take(state: &mut Gathering) -> Load {
+    state.held = 0;
+    Load { pages: std::mem::take(&mut state.pages) }
+}
