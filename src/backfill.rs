@@ -20,6 +20,7 @@ use crate::report::{Report, Status};
 use crate::sink::{OnConflict, Sink};
 use crate::sink::destination::{Destination, Facts, SinkOptions};
 use crate::sink::health::{Health, HealthOptions};
+use crate::sink::inspect::Create;
 use crate::source::Source;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 mod checks;
 mod clustered;
+mod indexes;
 mod order;
 
 pub use order::LoadOrder;
@@ -59,6 +61,8 @@ pub struct Options {
     pub live_target: bool,
     /// Create missing tables.
     pub create_tables: bool,
+    /// Create their secondary indexes when all rows are there.
+    pub defer_indexes: bool,
     /// Where rejects go.
     pub rejects: Option<PathBuf>,
     /// What the target must keep to.
@@ -146,7 +150,11 @@ impl Backfill {
         if let Some((settings, _)) = &stored {
             self.check_same_plan(settings)?;
         }
-        let create = self.options.create_tables && stored.is_none();
+        let create = match self.options.create_tables && stored.is_none() {
+            false => Create::Nothing,
+            true if self.options.defer_indexes => Create::Tables,
+            true => Create::TablesAndIndexes,
+        };
         self.settings.tables = self.inspect(create).await?;
         let (settings, state) = match stored {
             Some(stored) => stored,
@@ -160,6 +168,7 @@ impl Backfill {
                 (settings, if state == RunState::Resumed { RunState::New } else { state })
             }
         };
+        self.state = state;
         self.check_same_plan(&settings)?;
         self.check_same_order(&settings)?;
         self.check_same_tables(&settings)?;
@@ -167,8 +176,19 @@ impl Backfill {
         if state == RunState::Resumed {
             self.check_canaries().await?;
         }
-        self.state = state;
         Ok(())
+    }
+
+    /// What would make the load faster, a line each: said before a large one begins.
+    ///
+    /// # Errors
+    /// Of the target.
+    pub async fn advice(&self) -> Result<Vec<String>> {
+        let bytes = self.source.description().bytes.unwrap_or(0);
+        if self.state != RunState::New {
+            return Ok(Vec::new());
+        }
+        self.destination.advice(&self.pool, &self.mapping, bytes).await
     }
 
     /// Where items come from.
@@ -202,9 +222,14 @@ impl Backfill {
     /// When nothing can be said of the run any more: the database is gone.
     pub async fn run(self, stop: CancellationToken, monitor: Arc<dyn Monitor>) -> Result<(Report, Option<Error>)> {
         if self.state == RunState::Complete {
+            self.add_indexes().await?;
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
-        let (status, failures, error) = match self.flow_to_the_end(&stop, &monitor).await {
+        let ended = match self.flow_to_the_end(&stop, &monitor).await {
+            Ok(Ended::Drained) => self.add_indexes().await.map(|()| Ended::Drained),
+            ended => ended,
+        };
+        let (status, failures, error) = match ended {
             Ok(Ended::Drained) => (Status::Complete, Vec::new(), None),
             Ok(Ended::Stopped) => (Status::Interrupted, Vec::new(), None),
             Ok(Ended::UnitsFailed(units)) => (Status::UnitsFailed, units, None),

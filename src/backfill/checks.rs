@@ -1,10 +1,10 @@
 //! Is it the run, and are they the tables, that the stored plan speaks of: asked before a page flows and after the last.
 
 use super::{Backfill, LoadOrder};
-use crate::checkpoint::run::{Settings, TargetTable};
+use crate::checkpoint::run::{RunState, Settings, TargetTable};
 use crate::error::{Error, Result};
 use crate::model::counts::Counts;
-use crate::sink::inspect::Inspected;
+use crate::sink::inspect::{Create, Inspected};
 
 impl Backfill {
     fn begun_with(&self, what: &str) -> Result<()> {
@@ -41,6 +41,10 @@ impl Backfill {
 
     pub(super) fn check_same_tables(&self, stored: &Settings) -> Result<()> {
         let derived = &self.settings;
+        // Adding the mapping's indexes is an alteration too; nothing more will be written.
+        if self.state == RunState::Complete && self.mapping.tables().iter().any(|table| !table.indexes.is_empty()) {
+            return Ok(());
+        }
         for (index, (then, now)) in stored.tables.iter().zip(&derived.tables).enumerate() {
             let written = self.before.tables.get(index).is_some_and(|outcomes| outcomes.written > 0);
             if then.name != now.name || then.identity != now.identity || (written && now.empty_at_start) {
@@ -71,7 +75,7 @@ impl Backfill {
         )))
     }
 
-    pub(super) async fn inspect(&self, create: bool) -> Result<Vec<TargetTable>> {
+    pub(super) async fn inspect(&self, create: Create) -> Result<Vec<TargetTable>> {
         let Inspected { tables, warnings } = self.destination.inspect(&self.pool, &self.mapping, create).await?;
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -84,7 +88,7 @@ impl Backfill {
         if self.settings.tables.is_empty() {
             return Ok(());
         }
-        let now = self.inspect(false).await?;
+        let now = self.inspect(Create::Nothing).await?;
         let mut tables = self.settings.tables.iter().zip(&now).zip(&totals.tables);
         let changed = tables
             .find(|((then, now), counts)| then.identity != now.identity || (counts.written > 0 && now.empty_at_start));

@@ -217,6 +217,7 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
         },
         live_target: args.live_target,
         create_tables: args.create_tables || args.mapping.mapping.is_none(),
+        defer_indexes: args.defer_indexes,
         rejects: args.rejects.clone(),
         health: health(&args.spare, target)?,
         load_order: match args.order.load_order {

@@ -265,6 +265,10 @@ pub struct Backfill {
     /// Create the tables of a mapping file where they are missing (with --key they always are).
     #[arg(long, env = "TRANSVASE_CREATE_TABLES", value_parser = BoolishValueParser::new())]
     pub create_tables: bool,
+    /// Create the secondary indexes of a mapping file when all rows are there, in one statement a table, rather than with
+    /// the table: faster. Those that are there already are left.
+    #[arg(long, env = "TRANSVASE_DEFER_INDEXES", value_parser = BoolishValueParser::new())]
+    pub defer_indexes: bool,
     /// The run's name, under which it is resumed [default: the DynamoDB table's name].
     #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
     pub run: Option<String>,

@@ -12,7 +12,7 @@ use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::error::{Error, Result};
 use crate::limit::price::{self, Prices};
-use crate::mapping::ddl::create_table;
+use crate::mapping::ddl::{add_indexes, create_table};
 use crate::mapping::{KeyAttribute, KeyType, Mapping};
 use crate::monitor::{Monitor, Monitors};
 use crate::report::{Meter, ProcessReport};
@@ -35,7 +35,8 @@ pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
     let target = config::target(&args.target, typed.to)?;
     let mapping = config::mapping(&args.mapping, "items", &[])?;
     let dialect = dialect_of(&target).await?;
-    let statements: Vec<String> = mapping.tables().iter().map(|table| create_table(table, dialect) + ";\n").collect();
+    let of_table = |table| std::iter::once(create_table(table, dialect)).chain(add_indexes(table, &[], dialect));
+    let statements: Vec<String> = mapping.tables().iter().flat_map(of_table).map(|text| text + ";\n").collect();
     output::print(&statements.join("\n"));
     Ok(ExitCode::Complete)
 }
@@ -64,6 +65,9 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
         RunState::New => progress.say(&format!("{about}{items} items to read, seed {}", run.seed())),
         RunState::Resumed => progress.say(&format!("resuming: {before} of {about}{items} items are durable already")),
         RunState::Complete => {}
+    }
+    for line in run.advice().await? {
+        progress.say(&format!("advice: {line}"));
     }
     let meter = Arc::new(Meter::default());
     let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];

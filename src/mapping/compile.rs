@@ -5,8 +5,8 @@ use super::convert::{Conversion, accepts, append, fixed_by};
 use super::fields::located;
 use super::plan::{AttributePlan, Check, ColumnPlan, Place, Plan, TablePlan};
 use super::shape::Slots;
-use super::spec::{Clock, ColumnSpec, Constant, Spec, TableSpec};
-use super::{Column, ColumnType, KeyAttribute, KeyType, Mapping, Table, names};
+use super::spec::{Clock, ColumnSpec, Constant, IndexSpec, Spec, TableSpec};
+use super::{Column, ColumnType, Index, KeyAttribute, KeyType, Mapping, Table, names};
 use crate::error::{Error, Result};
 use crate::model::number::Number;
 use crate::model::rows::Rows;
@@ -202,9 +202,38 @@ impl Compiler<'_> {
             columns.push(Column { name: rest.clone(), ty: ColumnType::Json, nullable: false });
             plans.push(ColumnPlan::Rest);
         }
-        let table = Table { name: self.table.name.clone(), columns, key };
+        let indexes = self.indexes(&columns)?;
+        let table = Table { name: self.table.name.clone(), columns, key, indexes };
         let named = self.named(slots);
         Ok((table, TablePlan { checks, columns: plans, has_rest: self.table.rest.is_some(), named }))
+    }
+
+    fn indexes(&self, columns: &[Column]) -> Result<Vec<Index>> {
+        let specs = &self.table.indexes;
+        if let Some(name) = names::repeated(specs.iter().map(|index| index.name.as_str())) {
+            return Err(self.table_error(format!("index {name} is named twice (case does not count)")));
+        }
+        let refuse = |index: &IndexSpec, why: &str| self.table_error(format!("index {}: {why}", index.name));
+        let index = |index: &IndexSpec| {
+            names::check(&index.name).map_err(|why| refuse(index, &why))?;
+            let place = |name: &String| {
+                let found = columns.iter().position(|column| column.name == *name);
+                let found = found.ok_or_else(|| refuse(index, &format!("there is no column {name}")))?;
+                match columns[found].ty {
+                    ColumnType::Text | ColumnType::Blob | ColumnType::Json => {
+                        Err(refuse(index, &format!("column {name} is of a type without a length")))
+                    }
+                    _ => Ok(found),
+                }
+            };
+            let places = index.columns.iter().map(place).collect::<Result<Vec<_>>>()?;
+            let bytes: u32 = places.iter().map(|place| stored_bytes(columns[*place].ty)).sum();
+            if bytes > MAX_KEY_BYTES {
+                return Err(refuse(index, &format!("it can take {bytes} bytes and InnoDB's limit is {MAX_KEY_BYTES}")));
+            }
+            Ok(Index { name: index.name.clone(), columns: places })
+        };
+        specs.iter().map(index).collect()
     }
 
     /// The slots of every attribute that the table names; none when it need not know the others.

@@ -1,7 +1,7 @@
 //! The CREATE TABLE statement of a target table, in each dialect. Text that could be a key is always in a collation that
 //! keeps distinct texts distinct, spelled out, since every server's default merges some.
 
-use super::{Column, ColumnType, Table};
+use super::{Column, ColumnType, Index, Table};
 use crate::model::dialect::Dialect;
 use std::fmt::Write as _;
 
@@ -23,6 +23,26 @@ pub fn create_table(table: &Table, dialect: Dialect) -> String {
     };
     statement.push_str(&options);
     statement
+}
+
+/// The statements that add the table's secondary indexes but for those `there`: on a server one, which builds all of them
+/// in one pass over the table.
+#[must_use]
+pub fn add_indexes(table: &Table, there: &[String], dialect: Dialect) -> Vec<String> {
+    let missing: Vec<&Index> = table.indexes.iter().filter(|index| !there.contains(&index.name)).collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let columns = |index: &Index| {
+        let names: Vec<_> = index.columns.iter().map(|column| quote(&table.columns[*column].name, dialect)).collect();
+        names.join(", ")
+    };
+    let (name, one) = (quote(&table.name, dialect), |index: &Index| quote(&index.name, dialect));
+    if dialect == Dialect::Sqlite {
+        return missing.iter().map(|index| format!("CREATE INDEX {} ON {name} ({})", one(index), columns(index))).collect();
+    }
+    let added: Vec<_> = missing.iter().map(|index| format!("ADD INDEX {} ({})", one(index), columns(index))).collect();
+    vec![format!("ALTER TABLE {name} {}", added.join(", "))]
 }
 
 /// `name` as an identifier that the dialect reads back as exactly this name.
@@ -116,7 +136,7 @@ mod tests {
             column("rate", ColumnType::Double, true),
             column("item", ColumnType::Json, false),
         ];
-        Table { name: "or`d\"ers".into(), columns, key: vec![0, 1] }
+        Table { name: "or`d\"ers".into(), columns, key: vec![0, 1], indexes: vec![Index { name: "by`at".into(), columns: vec![3, 0] }] }
     }
 
     #[test]
@@ -132,6 +152,21 @@ mod tests {
   PRIMARY KEY (`id`, `n`)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin";
         assert_eq!(create_table(&table(), Dialect::MySql), expected);
+    }
+
+    #[test]
+    fn indexes_are_added_by_one_statement_and_only_where_they_are_missing() {
+        let mut table = table();
+        table.indexes.push(Index { name: "by_total".into(), columns: vec![2] });
+        assert_eq!(
+            add_indexes(&table, &[], Dialect::MySql),
+            ["ALTER TABLE `or``d\"ers` ADD INDEX `by``at` (`at`, `id`), ADD INDEX `by_total` (`total`)"]
+        );
+        assert_eq!(
+            add_indexes(&table, &["by`at".into()], Dialect::Sqlite),
+            ["CREATE INDEX \"by_total\" ON \"or`d\"\"ers\" (\"total\")"]
+        );
+        assert!(add_indexes(&table, &["by_total".into(), "by`at".into()], Dialect::MariaDb).is_empty());
     }
 
     #[test]

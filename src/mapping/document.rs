@@ -43,7 +43,7 @@ impl Mapping {
         }
         columns.push(Column { name: ITEM.into(), ty: ColumnType::Json, nullable: false });
         plans.push(ColumnPlan::Whole);
-        let table = Table { name: table.into(), columns, key: (0..key.len()).collect() };
+        let table = Table { name: table.into(), columns, key: (0..key.len()).collect(), indexes: Vec::new() };
         let column_names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
         let identity = compile::identity(&("document", key, &table.name, column_names))?;
         let table_plan = TablePlan { checks: Vec::new(), columns: plans, has_rest: false, named: None };

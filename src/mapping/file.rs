@@ -95,6 +95,17 @@
 //! Without `rest`, an item with an attribute that no column and no condition of the table names is rejected, so that
 //! nothing is dropped unseen. `ignore = ["note", "ttl"]` names what may be dropped; `ignore = "*"` drops it all.
 //!
+//! # Indexes
+//!
+//! ```toml
+//! [[table.index]]
+//! name = "by_status"
+//! columns = ["status", "placed_at"]
+//! ```
+//!
+//! A secondary index, never a unique one. It is created with the table, or with `--defer-indexes` when all rows are
+//! there, which is faster. Its columns are the table's, but for `text`, `blob` and `json`.
+//!
 //! # Keys
 //!
 //! Two different items must never meet in one row, so a mapping is refused unless each attribute of `key` follows from
@@ -107,7 +118,7 @@
 use super::fields::{Fields, Place};
 use super::path::Path;
 use super::predicate::{Condition, Test};
-use super::spec::{Clock, ColumnSpec, Constant, Fallback, JsonForm, Spec, TableSpec};
+use super::spec::{Clock, ColumnSpec, Constant, Fallback, IndexSpec, JsonForm, Spec, TableSpec};
 use super::{ColumnType, Mapping, compile, parse_key};
 use crate::error::Result;
 use crate::model::number::Number;
@@ -162,11 +173,21 @@ fn table(mut fields: Fields<'_>) -> Result<TableSpec> {
         conditions.extend(read_conditions(condition)?);
     }
     let columns = fields.tables("column")?.into_iter().map(column).collect::<Result<_>>()?;
+    let indexes = fields.tables("index")?.into_iter().map(index).collect::<Result<_>>()?;
     let (rest, ignore) = (fields.text("rest")?, fields.texts("ignore")?);
     if rest.is_some() && !ignore.is_empty() {
         return Err(fields.error("rest takes what no column took, so there is nothing to ignore: drop one of them"));
     }
-    let spec = TableSpec { line: fields.line(), name, conditions, columns, rest, ignore };
+    let spec = TableSpec { line: fields.line(), name, conditions, columns, rest, ignore, indexes };
+    fields.finish()?;
+    Ok(spec)
+}
+
+fn index(mut fields: Fields<'_>) -> Result<IndexSpec> {
+    let spec = IndexSpec { name: fields.required("name")?, columns: fields.texts("columns")? };
+    if spec.columns.is_empty() {
+        return Err(fields.error(format!("index {} has no columns: write columns = [\"…\"]", spec.name)));
+    }
     fields.finish()?;
     Ok(spec)
 }

@@ -102,7 +102,7 @@ fn compile_items(key: &[KeyAttribute], target_key: &[KeyAttribute], reshape: Res
     }
     columns.push(Column { name: ITEM.into(), ty: ColumnType::Json, nullable: false });
     plans.push(ColumnPlan::Item(reshape));
-    let table = Table { name: table.into(), columns, key: (0..target_key.len()).collect() };
+    let table = Table { name: table.into(), columns, key: (0..target_key.len()).collect(), indexes: Vec::new() };
     let table_plan = TablePlan { checks: Vec::new(), columns: plans, has_rest: false, named: None };
     let plan = Plan { slots, tables: vec![table_plan], skip_unmatched: false };
     Ok(Mapping { key: key.to_vec(), target_key: target_key.to_vec(), tables: vec![table], plan, identity })

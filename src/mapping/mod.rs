@@ -117,6 +117,17 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The primary key, as indexes into `columns`.
     pub key: Vec<usize>,
+    /// Its secondary indexes, none of them unique.
+    pub indexes: Vec<Index>,
+}
+
+/// A secondary index of a target table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// Its name.
+    pub name: String,
+    /// Its columns, as indexes into those of the table.
+    pub columns: Vec<usize>,
 }
 
 /// What became of one item.

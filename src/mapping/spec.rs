@@ -33,6 +33,18 @@ pub(super) struct TableSpec {
     pub(super) rest: Option<String>,
     /// Attributes that may be left out knowingly; `*` for all.
     pub(super) ignore: Vec<String>,
+    /// Its secondary indexes. Not part of what the mapping is: rows are the same with and without.
+    #[serde(skip)]
+    pub(super) indexes: Vec<IndexSpec>,
+}
+
+/// One `[[table.index]]`.
+#[derive(Debug)]
+pub(super) struct IndexSpec {
+    /// Its name.
+    pub(super) name: String,
+    /// Its columns, in order.
+    pub(super) columns: Vec<String>,
 }
 
 /// One `[[table.column]]`.

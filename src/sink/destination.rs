@@ -4,7 +4,8 @@
 use super::dynamodb::pace::Pace;
 use super::dynamodb::{DynamoDbSink, DynamoDbSinkOptions, TableRequests, preflight};
 use super::health::Health;
-use super::inspect::{self, Inspected};
+use super::advice;
+use super::inspect::{self, Create, Inspected};
 use super::sql::{SqlSink, SqlSinkOptions};
 use super::{OnConflict, Sink};
 use crate::checkpoint::run::TargetTable;
@@ -110,6 +111,19 @@ impl Destination {
         Ok(Facts { dialect, max_packet, server })
     }
 
+    /// What would make a load of `bytes` bytes faster, a line each.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn advice(&self, pool: &Pool, mapping: &Mapping, bytes: u64) -> Result<Vec<String>> {
+        let Destination::Sql(Target::MySql(_)) = self else { return Ok(Vec::new()) };
+        let mut loan = self.loan(pool).await?;
+        let lines = advice::advice(&mut loan.session, mapping.tables(), bytes).await;
+        let lines = lines.map_err(|fault| fault.into_error("asking the server's settings"))?;
+        pool.give_back(loan);
+        Ok(lines)
+    }
+
     /// What the database of rows keeps of its tables in memory, in bytes.
     ///
     /// # Errors
@@ -125,7 +139,7 @@ impl Destination {
     ///
     /// # Errors
     /// `Config` naming what cannot take the rows as they are.
-    pub async fn inspect(&self, pool: &Pool, mapping: &Mapping, create: bool) -> Result<Inspected> {
+    pub async fn inspect(&self, pool: &Pool, mapping: &Mapping, create: Create) -> Result<Inspected> {
         match self {
             Destination::Sql(Target::Null) => Ok(Inspected { tables: Vec::new(), warnings: Vec::new() }),
             Destination::Sql(_) => {

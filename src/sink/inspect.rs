@@ -6,7 +6,7 @@ use crate::driver::fault::FaultResult;
 use crate::driver::session::{Fetched, Session};
 use crate::error::{Error, Result};
 use crate::mapping::Table;
-use crate::mapping::ddl::{create_table, quote};
+use crate::mapping::ddl::{add_indexes, create_table, quote};
 use crate::mapping::fit::{self, FoundColumn, FoundTable, KeyPart, Severity};
 use crate::model::counts::{Canary, KeyCell};
 use crate::model::dialect::Dialect;
@@ -52,23 +52,59 @@ pub async fn buffer_pool_bytes(session: &mut Session) -> Result<u64> {
     Ok(bytes.unwrap_or(u64::MAX))
 }
 
-/// Looks at every table; creates those that are missing when `create` says so.
+/// What to do about a table that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Create {
+    /// Refuse it.
+    Nothing,
+    /// Create it.
+    Tables,
+    /// Create it with its secondary indexes.
+    TablesAndIndexes,
+}
+
+/// The names of a table's indexes.
+///
+/// # Errors
+/// The server's fault.
+pub async fn index_names(session: &mut Session, table: &str) -> FaultResult<Vec<String>> {
+    let sql = match session.dialect() {
+        Dialect::Sqlite => "SELECT name FROM pragma_index_list(?)",
+        Dialect::MySql | Dialect::MariaDb => {
+            "SELECT DISTINCT index_name FROM information_schema.statistics \
+             WHERE table_schema = DATABASE() AND table_name = ?"
+        }
+    };
+    let rows = session.fetch(sql, &[CellRef::Text(table.as_bytes())]).await?;
+    Ok(rows.iter().filter_map(|row| row[0].text()).collect())
+}
+
+/// Looks at every table; creates those that are missing as `create` says.
 ///
 /// # Errors
 /// `Config` naming every table and column that cannot take the rows as they are.
-pub async fn inspect(session: &mut Session, tables: &[Table], create: bool) -> Result<Inspected> {
+pub async fn inspect(session: &mut Session, tables: &[Table], create: Create) -> Result<Inspected> {
     let mut inspected = Inspected { tables: Vec::new(), warnings: Vec::new() };
     let mut refusals = Vec::new();
     for table in tables {
         let fault = |fault: crate::driver::fault::Fault| fault.into_error(&format!("inspecting table {}", table.name));
         let mut found = found_table(session, &table.name).await.map_err(fault)?;
-        if found.is_none() && create {
+        if found.is_none() && create != Create::Nothing {
             let sql = create_table(table, session.dialect());
             let created = session.run(&sql).await;
             found = found_table(session, &table.name).await.map_err(fault)?;
             // Another process of the same run may have created it in the meantime.
             if let (Err(why), None) = (created, &found) {
                 return Err(why.into_error(&format!("creating table {}", table.name)));
+            }
+            let indexes = if create == Create::TablesAndIndexes { add_indexes(table, &[], session.dialect()) } else { vec![] };
+            for statement in indexes {
+                match session.run(&statement).await {
+                    Err(why) if index_names(session, &table.name).await.map_err(fault)?.len() <= 1 => {
+                        return Err(why.into_error(&format!("adding indexes to table {}", table.name)));
+                    }
+                    _ => {}
+                }
             }
         }
         let Some(found) = found else {

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 
+pub mod advice;
 pub mod destination;
 pub mod dynamodb;
 pub mod health;

@@ -8,7 +8,7 @@ fn wanted(ty: ColumnType) -> Table {
         Column { name: "id".into(), ty: ColumnType::Varchar(64), nullable: false },
         Column { name: "v".into(), ty, nullable: false },
     ];
-    Table { name: "t".into(), columns, key: vec![0] }
+    Table { name: "t".into(), columns, key: vec![0], indexes: Vec::new() }
 }
 
 fn text(name: &str, data_type: &str, length: u64, collation: &str) -> FoundColumn {
