@@ -15,6 +15,7 @@ mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod health;
+mod indexes;
 mod into_dynamo;
 mod keys;
 mod rejects;
