@@ -8,7 +8,7 @@
 //! 3. [`model`]: the nouns, and [`mapping`]: item to row, pure;
 //! 4. [`sink`]: one page, one transaction: fence, rows, rejects, ledger;
 //! 5. [`checkpoint`]: what is durable and who may add to it;
-//! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again;
+//! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again; [`spill`]: rows in any order in, in key order out;
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 
 pub mod backfill;
@@ -24,3 +24,4 @@ pub mod pipeline;
 pub mod report;
 pub mod sink;
 pub mod source;
+pub mod spill;

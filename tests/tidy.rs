@@ -14,7 +14,7 @@ const LEVELS: [&[&str]; 11] = [
     &["monitor"],
     &["report"],
     &["limit"],
-    &["driver", "mapping"],
+    &["driver", "mapping", "spill"],
     &["checkpoint"],
     &["source", "sink"],
     &["pipeline"],
