@@ -15,11 +15,18 @@ use crate::error::{Error, ErrorKind};
 use crate::model::page::UnitId;
 use serde::{Deserialize, Serialize};
 
+mod cursor;
 pub mod gather;
+mod index;
 pub mod key;
 pub mod merge;
 pub mod pieces;
+mod record;
 pub mod run;
+mod sort;
+#[cfg(test)]
+mod tests;
+mod write;
 
 /// What the caller remembers of a run: enough to find its file and to prove it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
