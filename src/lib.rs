@@ -9,7 +9,7 @@
 //! 4. [`sink`]: one page, one transaction: fence, rows, rejects, ledger
 //!    (a clustered load first sorts on disk: [`spill`]);
 //! 5. [`checkpoint`]: what is durable and who may add to it;
-//! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again;
+//! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again; [`spill`]: rows in any order in, in key order out;
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 
 pub mod backfill;

@@ -3,6 +3,7 @@
 //! The mapping appends rows; a sink sorts them by key and binds or prints them. Cells are already what the column
 //! takes: checked for range, length and scale. A sink never converts and never sees an item.
 
+use super::page::UnitId;
 use std::cmp::Ordering;
 
 /// One value of a row, as the target column takes it.
@@ -29,13 +30,15 @@ enum Cell {
     Bytes { start: u32, end: u32 },
 }
 
-/// Rows of one table. Each row remembers the position of its item in the unit.
+/// Rows of one table. Each row remembers the position of its item in the unit, and the unit too where they are mixed.
 #[derive(Debug, Default)]
 pub struct Rows {
     columns: usize,
     cells: Vec<Cell>,
     bytes: Vec<u8>,
     positions: Vec<u64>,
+    /// The unit of each row, or nothing when all are of their page's unit: so rows of a page pay nothing for it.
+    units: Vec<UnitId>,
 }
 
 impl Rows {
@@ -66,7 +69,18 @@ impl Rows {
     /// Bytes of memory the rows hold.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.cells.capacity() * size_of::<Cell>() + self.positions.capacity() * size_of::<u64>()
+        self.bytes.capacity()
+            + self.cells.capacity() * size_of::<Cell>()
+            + self.positions.capacity() * size_of::<u64>()
+            + self.units.capacity() * size_of::<UnitId>()
+    }
+
+    /// Forgets all rows and keeps their memory for the next.
+    pub fn clear(&mut self) {
+        self.cells.clear();
+        self.bytes.clear();
+        self.positions.clear();
+        self.units.clear();
     }
 
     /// Appends a NULL to the row that is being built.
@@ -117,7 +131,17 @@ impl Rows {
     /// Ends the row that is being built; it belongs to the item at `position` of the unit.
     pub fn end_row(&mut self, position: u64) {
         debug_assert_eq!(self.cells.len(), self.columns * (self.positions.len() + 1), "a row has a cell per column");
+        debug_assert!(self.units.is_empty(), "rows are all of one unit, or all say which");
         self.positions.push(position);
+    }
+
+    /// Ends the row that is being built; it belongs to the item at `position` of `unit`. For rows of many units: such
+    /// rows all end this way.
+    pub fn end_row_of(&mut self, unit: UnitId, position: u64) {
+        debug_assert_eq!(self.cells.len(), self.columns * (self.positions.len() + 1), "a row has a cell per column");
+        debug_assert_eq!(self.units.len(), self.positions.len(), "rows are all of one unit, or all say which");
+        self.positions.push(position);
+        self.units.push(unit);
     }
 
     /// Forgets the cells of the row that is being built: its item was rejected.
@@ -129,6 +153,12 @@ impl Rows {
     #[must_use]
     pub fn position(&self, row: usize) -> u64 {
         self.positions[row]
+    }
+
+    /// The unit of the item that gave this row: `own`, the page's, unless the rows were merged from many units.
+    #[must_use]
+    pub fn unit(&self, row: usize, own: UnitId) -> UnitId {
+        self.units.get(row).copied().unwrap_or(own)
     }
 
     /// One cell.
