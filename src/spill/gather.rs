@@ -15,7 +15,7 @@ use crate::model::rows::Rows;
 use std::path::Path;
 
 /// The rows of one batch, encoded: the part of the work that needs no lock.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Packed {
     tables: Vec<Chunk>,
 }
@@ -55,6 +55,12 @@ impl Packed {
         let unit = batch.page.span.unit;
         Packed { tables: batch.tables.iter().zip(kinds).map(|(table, kinds)| Chunk::new(table, unit, kinds)).collect() }
     }
+
+    /// Bytes of memory that the rows hold, and that sorting will add.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.tables.iter().map(Chunk::memory).sum()
+    }
 }
 
 impl Chunk {
@@ -76,6 +82,10 @@ impl Chunk {
         }
         chunk.bytes.shrink_to_fit();
         chunk
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes.capacity() + self.rows * size_of::<Entry>()
     }
 
     /// What the keys of all its records begin with.
@@ -105,7 +115,7 @@ impl Gathered {
     pub fn add(&mut self, packed: Packed) {
         for (chunks, chunk) in self.tables.iter_mut().zip(packed.tables) {
             if chunk.rows > 0 {
-                self.bytes += chunk.bytes.capacity() + chunk.rows * size_of::<Entry>();
+                self.bytes += chunk.memory();
                 chunks.push(chunk);
             }
         }

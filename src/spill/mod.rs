@@ -16,6 +16,7 @@ use crate::model::page::UnitId;
 use serde::{Deserialize, Serialize};
 
 mod cursor;
+pub mod dir;
 pub mod gather;
 mod index;
 pub mod key;

@@ -7,7 +7,7 @@ use super::pieces::{self, KeyRange};
 use super::run::{self, Damage, Run};
 use super::{Fault, Origin, RunInfo, Twins};
 use crate::error::ErrorKind;
-use crate::model::batch::{Batch, TableRows};
+use crate::model::batch::{Batch, Feed, TableRows};
 use crate::model::page::{Page, Span};
 use crate::model::rows::Rows;
 use proptest::prelude::*;
