@@ -32,6 +32,9 @@ const PIECES_PER_LOADER: u64 = 8;
 /// A smaller piece is not worth its own claim.
 const ROWS_PER_PIECE_MIN: u64 = 20_000;
 
+/// What a merge holds of one run: a block as it is stored, and as it was.
+const MERGE_BYTES_PER_RUN: usize = 64 << 10;
+
 /// How often lost runs are read again before somebody should look at the disk.
 const ROUNDS_MAX: u32 = 3;
 
@@ -126,7 +129,10 @@ impl Backfill {
     }
 
     async fn load(&self, runs: Vec<Arc<Run>>, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
-        let (first, loaders) = (self.sources(), self.options.pipeline.writers);
+        let (first, options) = (self.sources(), &self.options.pipeline);
+        // A merge holds a block of every run; of very many runs fewer are merged at once.
+        let merges = options.memory_bytes / (runs.len() * MERGE_BYTES_PER_RUN).max(1);
+        let loaders = options.writers.min(merges).max(1);
         let totals = self.checkpoint.totals().await?;
         if self.checkpoint.pieces().await?.is_empty() {
             let rows = totals.spilled / (loaders.max(1) as u64 * PIECES_PER_LOADER);

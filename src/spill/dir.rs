@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is left free on the disk: others write there too.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -19,7 +19,8 @@ const RESERVE_BYTES: u64 = 64 << 20;
 pub struct SpillDir {
     path: PathBuf,
     limit: Option<u64>,
-    used: AtomicU64,
+    /// Bytes of all runs. Held while one is written, so that two together do not take more than there is.
+    used: Mutex<u64>,
     _lock: File,
 }
 
@@ -38,7 +39,7 @@ impl SpillDir {
         fs::create_dir_all(&path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(SpillDir { limit, used: AtomicU64::new(0), _lock: lock, path }),
+            Ok(()) => Ok(SpillDir { limit, used: Mutex::new(0), _lock: lock, path }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::refused(format!("{}: another process is sorting or loading this run", path.display())))
             }
@@ -65,7 +66,7 @@ impl SpillDir {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        self.used.store(known.iter().map(|info| info.bytes).sum(), Ordering::SeqCst);
+        *self.used() = known.iter().map(|info| info.bytes).sum();
         Ok(())
     }
 
@@ -74,13 +75,17 @@ impl SpillDir {
     /// # Errors
     /// `Blocked` before the limit or the disk is exceeded.
     pub fn write(&self, rows: &Sorted) -> Result<RunInfo, Fault> {
-        let used = self.used.load(Ordering::SeqCst);
-        let allowed = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(used));
+        let mut used = self.used();
+        let allowed = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(*used));
         let free = free_bytes(&self.path)?.saturating_sub(RESERVE_BYTES);
         let name = format!("run-{:016x}", rand::random::<u64>());
         let info = rows.write(&self.path, &name, Some(allowed.min(free)))?;
-        self.used.fetch_add(info.bytes, Ordering::SeqCst);
+        *used += info.bytes;
         Ok(info)
+    }
+
+    fn used(&self) -> MutexGuard<'_, u64> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is wrong with a run, if anything is.
@@ -102,7 +107,8 @@ impl SpillDir {
     /// Removes a run that nobody needs; should that fail, it is tidied away later.
     pub fn remove(&self, info: &RunInfo) {
         if fs::remove_file(self.path.join(&info.name)).is_ok() {
-            self.used.fetch_sub(info.bytes.min(self.used.load(Ordering::SeqCst)), Ordering::SeqCst);
+            let mut used = self.used();
+            *used = used.saturating_sub(info.bytes);
         }
     }
 
