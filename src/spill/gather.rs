@@ -6,7 +6,7 @@
 use super::key::{self, KeyKind};
 use super::record::{self, Record};
 use super::sort::{self, Entry};
-use super::write::RunWriter;
+use super::write::{Compression, RunWriter};
 use super::{Fault, Origin, RunInfo};
 use crate::error::{Error, Result};
 use crate::model::batch::{Batch, TableRows};
@@ -68,9 +68,11 @@ impl Chunk {
         let rows = &table.rows;
         let mut chunk = Chunk { bytes: Vec::with_capacity(rows.memory()), rows: rows.len(), prefix: Vec::new() };
         let mut key = Vec::new();
+        let mut places = vec![None; rows.columns()];
         for (at, row) in table.order.iter().enumerate() {
             key.clear();
-            key::encode(table.key_of(*row), kinds, &mut key);
+            table.key.iter().for_each(|column| places[*column] = None);
+            key::encode_noting(table.key_of(*row), kinds, &mut key, |at, start| places[table.key[at]] = Some(start));
             if at == 0 {
                 chunk.prefix.extend_from_slice(&key);
             } else if !key.starts_with(&chunk.prefix) {
@@ -78,7 +80,7 @@ impl Chunk {
             }
             let row = *row as usize;
             let origin = Origin { unit: rows.unit(row, unit), position: rows.position(row) };
-            record::append(&key, origin, rows.row(row), &mut chunk.bytes);
+            record::append(&key, origin, rows.row(row).zip(places.iter().copied()), &mut chunk.bytes);
         }
         chunk.bytes.shrink_to_fit();
         chunk
@@ -188,12 +190,12 @@ impl Sorted {
     }
 
     /// Writes all rows as the run `name` in the folder `dir`: a file that has this name is whole and durable. A file of
-    /// this name is replaced. `room` is the number of bytes that it may take.
+    /// this name is replaced. `room` is the number of bytes that it may take; [`Compression`] says what that costs.
     ///
     /// # Errors
     /// `Blocked` when the disk is full or `room` too small, `Config` when the folder cannot be used; no file is left.
-    pub fn write(&self, dir: &Path, name: &str, room: Option<u64>) -> Result<RunInfo> {
-        let mut writer = RunWriter::create(dir, name, room)?;
+    pub fn write(&self, dir: &Path, name: &str, compression: Compression, room: Option<u64>) -> Result<RunInfo> {
+        let mut writer = RunWriter::create(dir, name, compression, room)?;
         for table in &self.tables {
             for record in table.records(0) {
                 writer.push(&record?)?;

@@ -3,9 +3,9 @@
 //! A cell is its rank (NULL, integer, double, text or bytes) and then: an integer in eight bytes, big end first, its sign
 //! flipped; a double likewise, in its total order; text and bytes as they are in the last column of the key, elsewhere
 //! with each zero byte as `00 FF` and `00 00` at the end, so that `a` comes before `a` and a zero. Cells that differ give
-//! keys that differ. Nothing is ever decoded from a key: a record has its cells beside it.
+//! keys that differ.
 
-use crate::model::number::Number;
+use crate::model::number::{MAX_KEY_BYTES, Number};
 use crate::model::rows::CellRef;
 
 /// How the cells of a key column compare.
@@ -28,7 +28,16 @@ const SIGN: u64 = 1 << 63;
 
 /// Appends the sort key of one row: its key cells in the order of the key, with a kind for each.
 pub fn encode<'a>(cells: impl Iterator<Item = CellRef<'a>>, kinds: &[KeyKind], out: &mut Vec<u8>) {
-    let mut number = Vec::new();
+    encode_noting(cells, kinds, out, |_, _| {});
+}
+
+/// As [`encode`], into `out` that is empty; tells `note` which cells lie in the key as they are, and where they begin.
+pub(super) fn encode_noting<'a>(
+    cells: impl Iterator<Item = CellRef<'a>>,
+    kinds: &[KeyKind],
+    out: &mut Vec<u8>,
+    mut note: impl FnMut(usize, usize),
+) {
     for (at, (cell, kind)) in cells.zip(kinds).enumerate() {
         let is_last = at + 1 == kinds.len();
         match (cell, kind) {
@@ -43,28 +52,36 @@ pub fn encode<'a>(cells: impl Iterator<Item = CellRef<'a>>, kinds: &[KeyKind], o
                 // the order of f64::total_cmp: all bits of a negative one turn round
                 out.extend_from_slice(&if bits & SIGN == 0 { bits | SIGN } else { !bits }.to_be_bytes());
             }
-            (CellRef::Text(text) | CellRef::Bytes(text), KeyKind::AsIs) => put_bytes(BYTES, text, is_last, out),
-            (CellRef::Text(text) | CellRef::Bytes(text), KeyKind::Decimal) => match parse(text) {
-                Some(decimal) => {
-                    number.clear();
-                    decimal.write_key(&mut number);
-                    put_bytes(BYTES, &number, is_last, out);
+            (CellRef::Text(text) | CellRef::Bytes(text), KeyKind::AsIs) => {
+                let start = out.len() + 1;
+                if put_bytes(BYTES, text, is_last, out) {
+                    note(at, start);
                 }
-                None => put_bytes(ODD, text, is_last, out),
-            },
+            }
+            (CellRef::Text(text) | CellRef::Bytes(text), KeyKind::Decimal) => put_decimal(text, is_last, out),
         }
     }
 }
 
-fn parse(text: &[u8]) -> Option<Number> {
-    std::str::from_utf8(text).ok().and_then(|text| Number::parse(text).ok())
+fn put_decimal(text: &[u8], is_last: bool, out: &mut Vec<u8>) {
+    match std::str::from_utf8(text).ok().and_then(|text| Number::parse(text).ok()) {
+        Some(decimal) => {
+            let mut number = Vec::with_capacity(MAX_KEY_BYTES);
+            decimal.write_key(&mut number);
+            put_bytes(BYTES, &number, is_last, out);
+        }
+        None => {
+            put_bytes(ODD, text, is_last, out);
+        }
+    }
 }
 
-fn put_bytes(rank: u8, bytes: &[u8], is_last: bool, out: &mut Vec<u8>) {
+/// Appends bytes behind their rank; tells whether they stand there as they are.
+fn put_bytes(rank: u8, bytes: &[u8], is_last: bool, out: &mut Vec<u8>) -> bool {
     out.push(rank);
     if is_last {
         out.extend_from_slice(bytes);
-        return;
+        return true;
     }
     let mut rest = bytes;
     while let Some(at) = memchr::memchr(0, rest) {
@@ -74,6 +91,7 @@ fn put_bytes(rank: u8, bytes: &[u8], is_last: bool, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest);
     out.extend_from_slice(&[0, 0]);
+    rest.len() == bytes.len()
 }
 
 /// How many bytes two keys have in common at their beginning.

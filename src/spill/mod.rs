@@ -29,6 +29,8 @@ mod sort;
 mod tests;
 mod write;
 
+pub use write::Compression;
+
 /// What the caller remembers of a run: enough to find its file and to prove it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInfo {

@@ -2,7 +2,8 @@
 //!
 //! A record is its length (four bytes, small end first, without themselves), the key (its length as a varint before it),
 //! unit and position (varints) and the cells. A cell is a varint, kind in the lowest three bits and length above, and as
-//! many bytes. An integer has as few bytes as it needs, its sign in the lowest bit. A varint has seven bits a byte.
+//! many bytes. An integer has as few bytes as it needs, its sign in the lowest bit. Text and bytes that lie in the key as
+//! they are have a varint instead of them: where they begin there. A varint has seven bits a byte.
 
 use super::Origin;
 use crate::model::rows::{CellRef, Rows};
@@ -14,6 +15,8 @@ const INT: u64 = 1;
 const DOUBLE: u64 = 2;
 const TEXT: u64 = 3;
 const BYTES: u64 = 4;
+const TEXT_IN_KEY: u64 = 5;
+const BYTES_IN_KEY: u64 = 6;
 
 const KIND_BITS: u32 = 3;
 
@@ -31,16 +34,25 @@ pub(super) struct Record<'a> {
     rest: &'a [u8],
 }
 
-/// Appends the record of a row.
-pub(super) fn append<'a>(key: &[u8], origin: Origin, cells: impl Iterator<Item = CellRef<'a>>, out: &mut Vec<u8>) {
+/// Appends the record of a row: its cells, each with the place in `key` where its bytes are found, if they are.
+pub(super) fn append<'a>(
+    key: &[u8],
+    origin: Origin,
+    cells: impl Iterator<Item = (CellRef<'a>, Option<usize>)>,
+    out: &mut Vec<u8>,
+) {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
     put_varint(key.len() as u64, out);
     out.extend_from_slice(key);
     put_varint(u64::from(origin.unit), out);
     put_varint(origin.position, out);
-    for cell in cells {
-        put_cell(cell, out);
+    for (cell, place) in cells {
+        match (cell, place) {
+            (CellRef::Text(text), Some(start)) => put_place(TEXT_IN_KEY, text.len(), start, out),
+            (CellRef::Bytes(bytes), Some(start)) => put_place(BYTES_IN_KEY, bytes.len(), start, out),
+            (cell, _) => put_cell(cell, out),
+        }
     }
     let length = out.len() - start - LENGTH_BYTES;
     // an item is 400 KB at most, and rows in memory are below 4 GiB
@@ -64,6 +76,11 @@ fn put_cell(cell: CellRef<'_>, out: &mut Vec<u8>) {
 fn put(kind: u64, bytes: &[u8], out: &mut Vec<u8>) {
     put_varint((bytes.len() as u64) << KIND_BITS | kind, out);
     out.extend_from_slice(bytes);
+}
+
+fn put_place(kind: u64, length: usize, start: usize, out: &mut Vec<u8>) {
+    put_varint((length as u64) << KIND_BITS | kind, out);
+    put_varint(start as u64, out);
 }
 
 /// Appends a varint.
@@ -132,7 +149,7 @@ impl<'a> Record<'a> {
         let mut rest = self.rest;
         let origin = take_origin(&mut rest)?;
         for _ in 0..rows.columns() {
-            if take_cell(&mut rest, rows).is_none() {
+            if take_cell(&mut rest, self.key, rows).is_none() {
                 rows.abandon_row();
                 return None;
             }
@@ -152,14 +169,21 @@ fn take_origin(rest: &mut &[u8]) -> Option<Origin> {
 }
 
 #[inline]
-fn take_cell(rest: &mut &[u8], rows: &mut Rows) -> Option<()> {
+fn take_cell(rest: &mut &[u8], key: &[u8], rows: &mut Rows) -> Option<()> {
     let head = take_varint(rest)?;
-    let bytes = take(rest, head >> KIND_BITS)?;
+    let (kind, length) = (head & ((1 << KIND_BITS) - 1), head >> KIND_BITS);
+    let bytes = match kind {
+        TEXT_IN_KEY | BYTES_IN_KEY => {
+            let start = usize::try_from(take_varint(rest)?).ok()?;
+            take(&mut key.get(start..)?, length)?
+        }
+        _ => take(rest, length)?,
+    };
     let copy = |out: &mut Vec<u8>| {
         out.extend_from_slice(bytes);
         Ok::<(), Infallible>(())
     };
-    match head & ((1 << KIND_BITS) - 1) {
+    match kind {
         NULL => rows.null(),
         INT => {
             let mut zigzag = [0; 8];
@@ -168,8 +192,8 @@ fn take_cell(rest: &mut &[u8], rows: &mut Rows) -> Option<()> {
             rows.int((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
         }
         DOUBLE => rows.double(f64::from_bits(u64::from_le_bytes(*bytes.first_chunk()?))),
-        TEXT => rows.text(copy).ok()?,
-        BYTES => rows.binary(copy).ok()?,
+        TEXT | TEXT_IN_KEY => rows.text(copy).ok()?,
+        BYTES | BYTES_IN_KEY => rows.binary(copy).ok()?,
         _ => return None,
     }
     Some(())
@@ -197,7 +221,8 @@ mod tests {
             CellRef::Text(&long),
         ];
         let mut bytes = Vec::new();
-        append(b"key", ORIGIN, cells.into_iter(), &mut bytes);
+        let places = [None; 10];
+        append(b"key", ORIGIN, cells.into_iter().zip(places), &mut bytes);
         append(b"", Origin { unit: 0, position: 0 }, std::iter::empty(), &mut bytes);
 
         let record = Record::first(&bytes).unwrap();
@@ -211,9 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_in_the_key_is_not_kept_twice() {
+        let key = [b'x'; 100];
+        let (mut bytes, mut rows) = (Vec::new(), Rows::new(3));
+        let cells =
+            [(CellRef::Text(&key[..90]), Some(10)), (CellRef::Bytes(&key), Some(0)), (CellRef::Text(b""), Some(100))];
+        append(&key, ORIGIN, cells.into_iter(), &mut bytes);
+        assert!(bytes.len() < 140);
+        Record::first(&bytes).unwrap().append_to(&mut rows).unwrap();
+        assert!(rows.row(0).eq(cells.map(|(cell, _)| cell)));
+
+        bytes.clear();
+        append(&key, ORIGIN, [(CellRef::Text(&key[..90]), Some(11))].into_iter(), &mut bytes);
+        assert!(Record::first(&bytes).unwrap().append_to(&mut Rows::new(1)).is_none());
+    }
+
+    #[test]
     fn what_is_no_whole_row_is_none_and_leaves_nothing() {
         let mut bytes = Vec::new();
-        append(b"key", ORIGIN, [CellRef::Int(7), CellRef::Text(b"text")].into_iter(), &mut bytes);
+        append(b"key", ORIGIN, [(CellRef::Int(7), None), (CellRef::Text(b"ey"), Some(1))].into_iter(), &mut bytes);
         for end in 0..bytes.len() {
             assert!(Record::first(&bytes[..end]).is_none(), "{end}");
         }

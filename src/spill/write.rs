@@ -14,6 +14,15 @@ use std::path::{Path, PathBuf};
 /// they are small; much smaller ones compress badly. A longer record is a block of its own.
 const BLOCK_BYTES: usize = 32 * 1024;
 
+/// What the blocks of a run are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Records as they are: orders take half of what their DynamoDB JSON does, and by far the least processor time.
+    None,
+    /// By LZ4, where that makes them smaller: orders take 0.3 of their JSON, and half a second a million rows.
+    Lz4,
+}
+
 /// A run file that is being written. Dropped before [`RunWriter::finish`], it takes its file with it.
 pub(super) struct RunWriter<'d> {
     dir: &'d Path,
@@ -22,6 +31,7 @@ pub(super) struct RunWriter<'d> {
     file: File,
     /// Bytes written.
     bytes: u64,
+    compression: Compression,
     room: Option<u64>,
     tables: Vec<TableIndex>,
     /// The table that is being written.
@@ -38,7 +48,7 @@ pub(super) struct RunWriter<'d> {
 
 impl<'d> RunWriter<'d> {
     /// Begins the run `name` in the folder `dir`.
-    pub(super) fn create(dir: &'d Path, name: &'d str, room: Option<u64>) -> Result<Self> {
+    pub(super) fn create(dir: &'d Path, name: &'d str, compression: Compression, room: Option<u64>) -> Result<Self> {
         let part = dir.join(format!("{name}.part"));
         let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
         let mut writer = RunWriter {
@@ -47,6 +57,7 @@ impl<'d> RunWriter<'d> {
             file: options.map_err(|error| folder_error(dir, error))?,
             part,
             bytes: 0,
+            compression,
             room,
             tables: Vec::new(),
             table: TableIndex::default(),
@@ -90,20 +101,17 @@ impl<'d> RunWriter<'d> {
 
     fn end_block(&mut self) -> Result<()> {
         let too_large = || Error::internal("a block of a spilled run exceeds 4 GiB");
-        let most = get_maximum_output_size(self.raw.len());
-        if self.stored.len() < most {
-            self.stored.resize(most, 0);
-        }
-        let compressed = compress_into_with_table(&self.raw, &mut self.stored, &mut self.matches)
-            .map_err(|error| Error::internal("a block cannot be compressed").because(error))?;
-        let (raw, stored) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.stored));
-        let bytes = if compressed < raw.len() { &stored[..compressed] } else { &raw };
+        let (mut raw, mut room) = (std::mem::take(&mut self.raw), std::mem::take(&mut self.stored));
+        let stored = match self.compression {
+            Compression::None => &raw,
+            Compression::Lz4 => compressed(&raw, &mut room, &mut self.matches)?,
+        };
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| too_large());
-        let block = Block::new(self.rows, self.bytes, length(bytes)?, length(&raw)?, crc32fast::hash(bytes));
+        let block = Block::new(self.rows, self.bytes, length(stored)?, length(&raw)?, crc32fast::hash(stored));
         self.table.push(&self.first_key, block).ok_or_else(too_large)?;
-        self.write(bytes)?;
-        (self.raw, self.stored, self.rows) = (raw, stored, 0);
-        self.raw.clear();
+        self.write(stored)?;
+        raw.clear();
+        (self.raw, self.stored, self.rows) = (raw, room, 0);
         Ok(())
     }
 
@@ -143,6 +151,17 @@ impl<'d> RunWriter<'d> {
         self.bytes = after;
         Ok(())
     }
+}
+
+/// `raw` made smaller, in `room`; or `raw` itself, when it would not be.
+fn compressed<'b>(raw: &'b [u8], room: &'b mut Vec<u8>, matches: &mut CompressTable) -> Result<&'b [u8]> {
+    let most = get_maximum_output_size(raw.len());
+    if room.len() < most {
+        room.resize(most, 0);
+    }
+    let length = compress_into_with_table(raw, room, matches)
+        .map_err(|error| Error::internal("a block cannot be compressed").because(error))?;
+    Ok(if length < raw.len() { &room[..length] } else { raw })
 }
 
 impl Drop for RunWriter<'_> {
