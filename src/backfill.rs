@@ -20,6 +20,7 @@ use crate::report::{Report, Status};
 use crate::sink::OnConflict;
 use crate::sink::destination::{Destination, Facts, SinkOptions};
 use crate::sink::health::{Health, HealthOptions};
+use crate::sink::load_method::LoadMethod;
 use crate::source::Source;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -52,6 +53,8 @@ pub struct Options {
     pub on_conflict: OnConflict,
     /// The application writes to the target tables too.
     pub live_target: bool,
+    /// How rows are sent to a server.
+    pub load_method: LoadMethod,
     /// Create missing tables.
     pub create_tables: bool,
     /// Where rejects go.
@@ -74,6 +77,8 @@ pub struct Backfill {
     before: Counts,
     facts: Facts,
     health: Option<Arc<Health>>,
+    /// Sessions that LOAD DATA LOCAL; without them rows are inserted.
+    loading: Option<Arc<Pool>>,
     options: Options,
 }
 
@@ -117,9 +122,15 @@ impl Backfill {
             checkpoint,
             facts,
             health,
+            loading: None,
             options,
         };
         backfill.bind().await?;
+        if backfill.state != RunState::Complete {
+            let (pool, mapping, method) = (&backfill.pool, &backfill.mapping, backfill.options.load_method);
+            let options = backfill.sink_options();
+            backfill.loading = backfill.destination.loading(method, pool, mapping, &options).await?;
+        }
         Ok(backfill)
     }
 
@@ -233,18 +244,7 @@ impl Backfill {
                 self.checkpoint.run()
             )));
         }
-        let options = SinkOptions {
-            facts: &self.facts,
-            run: self.checkpoint.run(),
-            on_conflict: self.options.on_conflict,
-            tables: &self.settings.tables,
-            live_target: self.settings.live_target,
-            source_stands_still: self.source.description().exact,
-            writers: self.options.pipeline.writers,
-            seed: self.settings.seed,
-            health: self.health.clone(),
-        };
-        let sink = self.destination.open(&self.pool, &self.mapping, &options, Arc::clone(monitor));
+        let sink = self.destination.open(&self.pool, &self.mapping, &self.sink_options(), Arc::clone(monitor));
         let checkpoint = self.checkpoint.clone().watched(Arc::clone(monitor));
         let units = self.source.description().units.clone();
         let pool = Arc::clone(&self.pool);
@@ -253,6 +253,21 @@ impl Backfill {
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
         let flow = Flow::new(Arc::clone(&self.source), &self.mapping, sink, work, options, stop)?;
         pipeline::run(flow).await
+    }
+
+    fn sink_options(&self) -> SinkOptions<'_> {
+        SinkOptions {
+            facts: &self.facts,
+            run: self.checkpoint.run(),
+            on_conflict: self.options.on_conflict,
+            tables: &self.settings.tables,
+            live_target: self.settings.live_target,
+            source_stands_still: self.source.description().exact,
+            writers: self.options.pipeline.writers,
+            loading: self.loading.clone(),
+            seed: self.settings.seed,
+            health: self.health.clone(),
+        }
     }
 
     /// All units are done: proves that everything is accounted for and that the target is still the one it was.
@@ -301,6 +316,7 @@ impl Backfill {
             rejects_file,
             seed: self.settings.seed,
             process: crate::report::ProcessReport::default(),
+            load_method: if self.loading.is_some() { "load-data" } else { "insert" },
             version: env!("CARGO_PKG_VERSION"),
             server: self.facts.server.clone(),
         };

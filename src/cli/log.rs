@@ -44,6 +44,9 @@ impl Monitor for Log {
             Event::RunComplete => tracing::info!("run complete"),
             Event::UnitFailed { unit, reason } => tracing::error!(unit, reason, "unit failed"),
             Event::Retried { code } => tracing::info!(code, "transaction done again"),
+            Event::Unloadable { span, reason } => {
+                tracing::info!(unit = span.unit, from = span.from, reason, "a page is inserted instead of loaded");
+            }
             Event::ConnectionLost { code } => tracing::warn!(code, "connection lost"),
             Event::CommitsLost { unit, items } => {
                 tracing::warn!(unit, items, "the server lost acknowledged commits; they are written again");

@@ -82,9 +82,8 @@ fn prefers_tls(target: &MySqlTarget) -> bool {
 
 /// The same rules as for sqlx.
 fn tls(target: &MySqlTarget) -> Option<SslOpts> {
-    let trusting = |ca: &Path| {
-        SslOpts::default().with_root_certs(vec![ca.to_path_buf().into()]).with_disable_built_in_roots(true)
-    };
+    let trusting =
+        |ca: &Path| SslOpts::default().with_root_certs(vec![ca.to_path_buf().into()]).with_disable_built_in_roots(true);
     match (&target.tls, target.is_loopback()) {
         (Tls::Off, _) => None,
         (Tls::VerifyCa { ca }, _) | (Tls::Auto { ca: Some(ca) }, true) => {
@@ -116,10 +115,7 @@ pub(super) async fn fetch(
     Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(fetched).collect()).collect())
 }
 
-pub(super) async fn fetch_named(
-    local: &mut Local,
-    statement: &Statement,
-) -> FaultResult<Vec<Vec<(String, Fetched)>>> {
+pub(super) async fn fetch_named(local: &mut Local, statement: &Statement) -> FaultResult<Vec<Vec<(String, Fetched)>>> {
     let rows: Vec<Row> = local.connection.query(statement.0.as_str()).await.map_err(|error| fault(&error))?;
     let named = |row: Row| {
         let columns = row.columns();

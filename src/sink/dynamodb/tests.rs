@@ -136,7 +136,14 @@ async fn settle(
     let page = Page { span, bytes: lines.into_bytes(), reached: None, half_units: 0 };
     let batch = batch(page, &mapping);
     let pool = Arc::new(Pool::new(Target::Sqlite(":memory:".into()), 1));
-    let journal = SqlSinkOptions { run: "r".into(), on_conflict, guarded: Vec::new(), write_rows: false, writers: 1 };
+    let journal = SqlSinkOptions {
+        run: "r".into(),
+        on_conflict,
+        guarded: Vec::new(),
+        write_rows: false,
+        writers: 1,
+        loading: None,
+    };
     let monitor: Arc<dyn Monitor> = Arc::new(Monitors::default());
     let journal = SqlSink::new(pool, mapping.tables(), Dialect::Sqlite, usize::MAX, journal, Arc::clone(&monitor));
     let options = DynamoDbSinkOptions {
