@@ -17,15 +17,16 @@ use crate::monitor::{Event, Monitor};
 use crate::pipeline::work::Work;
 use crate::pipeline::{self, Ended, Flow, Outlet};
 use crate::report::{Report, Status};
-use crate::sink::{OnConflict, Sink};
 use crate::sink::destination::{Destination, Facts, SinkOptions};
 use crate::sink::health::{Health, HealthOptions};
 use crate::sink::inspect::Create;
+use crate::sink::load_method::LoadMethod;
+use crate::sink::{OnConflict, Sink};
 use crate::source::Source;
+use crate::spill::dir::SpillDir;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use crate::spill::dir::SpillDir;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct Options {
     pub on_conflict: OnConflict,
     /// The application writes to the target tables too.
     pub live_target: bool,
+    /// How rows are sent to a server.
+    pub load_method: LoadMethod,
     /// Create missing tables.
     pub create_tables: bool,
     /// Create their secondary indexes when all rows are there.
@@ -89,6 +92,8 @@ pub struct Backfill {
     before: Counts,
     facts: Facts,
     health: Option<Arc<Health>>,
+    /// Sessions that LOAD DATA LOCAL; without them rows are inserted.
+    loading: Option<Arc<Pool>>,
     options: Options,
 }
 
@@ -136,9 +141,15 @@ impl Backfill {
             checkpoint,
             facts,
             health,
+            loading: None,
             options,
         };
         backfill.bind().await?;
+        if backfill.state != RunState::Complete {
+            let (pool, mapping, method) = (&backfill.pool, &backfill.mapping, backfill.options.load_method);
+            let options = backfill.sink_options();
+            backfill.loading = backfill.destination.loading(method, pool, mapping, &options).await?;
+        }
         Ok(backfill)
     }
 
@@ -284,18 +295,7 @@ impl Backfill {
 
     /// Where batches become rows.
     fn sink(&self, monitor: &Arc<dyn Monitor>) -> Arc<dyn Sink> {
-        let options = SinkOptions {
-            facts: &self.facts,
-            run: self.checkpoint.run(),
-            on_conflict: self.options.on_conflict,
-            tables: &self.settings.tables,
-            live_target: self.settings.live_target,
-            source_stands_still: self.source.description().exact,
-            writers: self.options.pipeline.writers,
-            seed: self.settings.seed,
-            health: self.health.clone(),
-        };
-        self.destination.open(&self.pool, &self.mapping, &options, Arc::clone(monitor))
+        self.destination.open(&self.pool, &self.mapping, &self.sink_options(), Arc::clone(monitor))
     }
 
     /// Lets every page of the source's units flow into `outlet`.
@@ -312,6 +312,21 @@ impl Backfill {
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
         let flow = Flow::new(Arc::clone(&self.source), &self.mapping, outlet, work, options, stop.clone())?;
         pipeline::run(flow).await
+    }
+
+    fn sink_options(&self) -> SinkOptions<'_> {
+        SinkOptions {
+            facts: &self.facts,
+            run: self.checkpoint.run(),
+            on_conflict: self.options.on_conflict,
+            tables: &self.settings.tables,
+            live_target: self.settings.live_target,
+            source_stands_still: self.source.description().exact,
+            writers: self.options.pipeline.writers,
+            loading: self.loading.clone(),
+            seed: self.settings.seed,
+            health: self.health.clone(),
+        }
     }
 
     /// All units are done: proves that everything is accounted for and that the target is still the one it was.
@@ -368,6 +383,7 @@ impl Backfill {
             rejects_file,
             seed: self.settings.seed,
             process: crate::report::ProcessReport::default(),
+            load_method: if self.loading.is_some() { "load-data" } else { "insert" },
             version: env!("CARGO_PKG_VERSION"),
             server: self.facts.server.clone(),
         };

@@ -43,6 +43,8 @@ pub enum Event<'a> {
     UnitFailed { unit: UnitId, reason: &'a str },
     /// A transaction is done again.
     Retried { code: &'a str },
+    /// What a load made of the page could not be proved, so it is inserted.
+    Unloadable { span: Span, reason: &'a str },
     /// A connection was lost.
     ConnectionLost { code: &'a str },
     /// The server lost items that it had acknowledged; they are queued again.
@@ -76,6 +78,7 @@ impl Event<'_> {
             Event::Stopping { .. } => "stopping",
             Event::UnitFailed { .. } => "unit-failed",
             Event::Retried { .. } => "retried",
+            Event::Unloadable { .. } => "unloadable",
             Event::ConnectionLost { .. } => "connection-lost",
             Event::CommitsLost { .. } => "commits-lost",
             Event::Paused { .. } => "paused",

@@ -89,6 +89,8 @@ pub struct Report {
     pub seed: u64,
     /// What this process did and took.
     pub process: ProcessReport,
+    /// How this process sends rows: `insert` or `load-data`.
+    pub load_method: &'static str,
     /// The engine's version.
     pub version: &'static str,
     /// The target server's version.
@@ -133,6 +135,8 @@ pub struct ProcessReport {
     pub batch_write: Percentiles,
     /// Transactions done again.
     pub retries: u64,
+    /// Pages that LOAD DATA could not prove to have taken, so that they were inserted.
+    pub unloadable: u64,
     /// What reading took.
     pub source: SourceUsage,
     /// Connections lost.
@@ -171,6 +175,7 @@ pub struct Meter {
     items: AtomicU64,
     bytes: AtomicU64,
     retries: AtomicU64,
+    unloadable: AtomicU64,
     connections_lost: AtomicU64,
     items_lost: AtomicU64,
     encode: Mutex<Latencies>,
@@ -218,6 +223,9 @@ impl Monitor for Meter {
             Event::Retried { .. } => {
                 self.retries.fetch_add(1, Ordering::Relaxed);
             }
+            Event::Unloadable { .. } => {
+                self.unloadable.fetch_add(1, Ordering::Relaxed);
+            }
             Event::ConnectionLost { .. } => {
                 self.connections_lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -246,6 +254,7 @@ impl Meter {
             page_encode: percentiles(&self.encode),
             batch_write: percentiles(&self.write),
             retries: self.retries.load(Ordering::Relaxed),
+            unloadable: self.unloadable.load(Ordering::Relaxed),
             source: SourceUsage::default(),
             connections_lost: self.connections_lost.load(Ordering::Relaxed),
             items_lost_by_server: self.items_lost.load(Ordering::Relaxed),

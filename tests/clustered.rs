@@ -158,7 +158,11 @@ fn a_full_disk_ends_the_run_before_it_is_full_and_room_lets_it_go_on() {
     let spill = tempfile::tempdir().unwrap();
     let small = engine(orders, &place, spill.path()).args(&["--spill-limit", "4MiB"]).run();
     assert_eq!(small.code(), Some(1), "{}", small.stderr);
-    assert!(small.stderr.contains("--spill-limit") && small.stderr.contains("run the same command again"), "{}", small.stderr);
+    assert!(
+        small.stderr.contains("--spill-limit") && small.stderr.contains("run the same command again"),
+        "{}",
+        small.stderr
+    );
     let held: u64 = runs(spill.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
     assert!(held <= 4 << 20, "{held}");
     orders.assert_complete(&place, engine(orders, &place, spill.path()).run());

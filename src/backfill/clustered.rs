@@ -9,6 +9,7 @@ use crate::checkpoint::owner::Owner;
 use crate::checkpoint::spills::StoredPiece;
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::{ColumnType, Table};
 use crate::model::page::{Unit, UnitId, Wanted};
 use crate::monitor::{Event, Monitor};
 use crate::pipeline::load::{self, Loading};
@@ -16,7 +17,6 @@ use crate::pipeline::sort::Sorter;
 use crate::pipeline::work::Work;
 use crate::pipeline::{Ended, Outlet};
 use crate::source::{Read, Source};
-use crate::mapping::{ColumnType, Table};
 use crate::spill::RunInfo;
 use crate::spill::dir::SpillDir;
 use crate::spill::key::KeyKind;
@@ -50,7 +50,8 @@ impl Backfill {
                 self.checkpoint.run()
             )));
         }
-        let dir = Arc::new(SpillDir::open(&self.options.spill_dir, self.checkpoint.incarnation(), self.options.spill_limit)?);
+        let dir =
+            Arc::new(SpillDir::open(&self.options.spill_dir, self.checkpoint.incarnation(), self.options.spill_limit)?);
         if self.loaded().await? {
             return Ok(Ended::Drained);
         }
@@ -65,7 +66,10 @@ impl Backfill {
         }
         Err(Error::new(
             ErrorKind::Corrupt,
-            format!("{}: sorted runs are lost or damaged again and again; try --spill-dir on another disk", dir.path().display()),
+            format!(
+                "{}: sorted runs are lost or damaged again and again; try --spill-dir on another disk",
+                dir.path().display()
+            ),
         ))
     }
 

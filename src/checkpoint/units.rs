@@ -101,9 +101,8 @@ impl Checkpoint {
                 void_dead_leases(session, run).await?;
                 session.commit().await?;
                 let now = schema::now_us(session.dialect());
-                let sql = format!(
-                    "SELECT COUNT(*) FROM _transvase_leases WHERE run = ? AND owner <> ? AND until_us > {now}"
-                );
+                let sql =
+                    format!("SELECT COUNT(*) FROM _transvase_leases WHERE run = ? AND owner <> ? AND until_us > {now}");
                 let rows = session.fetch(&sql, &[text(run), text(owner.name())]).await?;
                 number(&rows.first().ok_or_else(|| broken("a count"))?[0])
             })

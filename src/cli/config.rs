@@ -2,7 +2,7 @@
 //! to nothing.
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
-use super::{Backfill, LoadOrderArg, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
+use super::{Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
 use crate::backfill::{self, LoadOrder};
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use crate::mapping::{KeyAttribute, Mapping};
 use crate::pipeline::{self, MaxRejects};
 use crate::sink::OnConflict;
 use crate::sink::health::HealthOptions;
+use crate::sink::load_method::LoadMethod;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -214,6 +215,11 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
         on_conflict: match args.on_conflict {
             OnConflictArg::Keep => OnConflict::Keep,
             OnConflictArg::Replace => OnConflict::Replace,
+        },
+        load_method: match args.load_method {
+            LoadMethodArg::Insert => LoadMethod::Insert,
+            LoadMethodArg::LoadData => LoadMethod::LoadData,
+            LoadMethodArg::Auto => LoadMethod::Auto,
         },
         live_target: args.live_target,
         create_tables: args.create_tables || args.mapping.mapping.is_none(),

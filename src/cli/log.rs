@@ -42,10 +42,15 @@ impl Monitor for Log {
             Event::Folded { unit, to } => tracing::debug!(unit, to, "ledger folded"),
             Event::UnitDone { unit } => tracing::info!(unit, "unit done"),
             Event::RunWritten { bytes } => tracing::debug!("sorted run of {bytes} bytes"),
-            Event::LoadBegun { rows, loaded } => tracing::info!("all is sorted: loading {rows} rows in key order, {loaded} of them are loaded"),
+            Event::LoadBegun { rows, loaded } => {
+                tracing::info!("all is sorted: loading {rows} rows in key order, {loaded} of them are loaded")
+            }
             Event::RunComplete => tracing::info!("run complete"),
             Event::UnitFailed { unit, reason } => tracing::error!(unit, reason, "unit failed"),
             Event::Retried { code } => tracing::info!(code, "transaction done again"),
+            Event::Unloadable { span, reason } => {
+                tracing::info!(unit = span.unit, from = span.from, reason, "a page is inserted instead of loaded");
+            }
             Event::ConnectionLost { code } => tracing::warn!(code, "connection lost"),
             Event::CommitsLost { unit, items } => {
                 tracing::warn!(unit, items, "the server lost acknowledged commits; they are written again");

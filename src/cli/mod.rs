@@ -202,6 +202,17 @@ pub enum OnConflictArg {
     Replace,
 }
 
+/// How rows are sent to MySQL and MariaDB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadMethodArg {
+    /// By INSERT.
+    Insert,
+    /// By LOAD DATA LOCAL; refused where the server does not let us.
+    LoadData,
+    /// By LOAD DATA LOCAL where the server lets us.
+    Auto,
+}
+
 /// Reaching live tables. Region and credentials are those of the usual AWS chain.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "DynamoDB")]
@@ -259,6 +270,10 @@ pub struct Backfill {
     /// Rows that are in the target already.
     #[arg(long, env = "TRANSVASE_ON_CONFLICT", default_value = "keep")]
     pub on_conflict: OnConflictArg,
+    /// How rows are sent to MySQL and MariaDB: by LOAD DATA LOCAL, which is faster and needs local_infile on, by INSERT,
+    /// or as the server lets us. Both give the same rows and counts.
+    #[arg(long, env = "TRANSVASE_LOAD_METHOD", default_value = "auto")]
+    pub load_method: LoadMethodArg,
     /// The application writes to the target tables too, so rows found there are its own and no sign of a wrong key.
     #[arg(long, env = "TRANSVASE_LIVE_TARGET", value_parser = BoolishValueParser::new())]
     pub live_target: bool,

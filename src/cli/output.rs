@@ -91,6 +91,9 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
         }
     }
     source_lines(&p.source, line);
+    if p.unloadable > 0 {
+        line(format!("  {} pages took the insert path, since LOAD DATA did not take them as they are", p.unloadable));
+    }
     line(format!(
         "  done again: {} transactions, {} requests to the source; connections lost {}, items written again after a \
          server crash {}; seed {}",

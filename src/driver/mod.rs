@@ -3,6 +3,7 @@
 pub mod dynamodb;
 pub mod fault;
 mod mysql;
+mod mysql_local;
 pub mod objects;
 pub mod pool;
 pub mod session;

@@ -12,7 +12,7 @@ use sqlx::{Arguments, Column, ConnectOptions, Connection, MySql, MySqlConnection
 use std::time::Duration;
 
 /// Longer than any sane handshake; a hanging one must not hang the run.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The servers' own default for rows.
 const LOCK_WAIT_SECONDS_MAX: u64 = 50;
@@ -32,25 +32,36 @@ pub(super) async fn connect(target: &MySqlTarget) -> FaultResult<(MySqlConnectio
         .await
         .map_err(|_| Fault::new(FaultKind::Lost, "timeout", "no answer while connecting"))?
         .map_err(|error| fault(&error))?;
-    // Whatever the server's defaults: a value that does not fit is an error, and a reader's locks are its own rows'.
-    // It tells of locks before we would take it for dead, and lets go of a process that is.
+    for text in settings(target) {
+        run(&mut connection, &Statement::new(text)).await?;
+    }
+    let row = fetch(&mut connection, &Statement::new(FACTS.to_owned()), &[]).await?;
+    Ok((connection, facts(row.first().map(Vec::as_slice).unwrap_or_default())))
+}
+
+/// What every session is told, whatever the server's defaults: a value that does not fit is an error, and a reader's
+/// locks are its own rows'. The server tells of locks before we would take it for dead, and lets go of a process that is.
+pub(super) fn settings(target: &MySqlTarget) -> [String; 5] {
     let lock_wait = (target.answer_max.as_secs() / 2).clamp(1, LOCK_WAIT_SECONDS_MAX);
-    for text in [
+    [
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'".to_owned(),
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED".to_owned(),
         "SET SESSION time_zone = '+00:00'".to_owned(),
         format!("SET SESSION innodb_lock_wait_timeout = {lock_wait}, lock_wait_timeout = {lock_wait}"),
         format!("SET SESSION wait_timeout = {}", target.idle_max.as_secs().max(1)),
-    ] {
-        run(&mut connection, &Statement::new(text)).await?;
-    }
-    let facts = Statement::new("SELECT VERSION(), @@version_comment, @@max_allowed_packet".to_owned());
-    let row = fetch(&mut connection, &facts, &[]).await?.into_iter().next().unwrap_or_default();
+    ]
+}
+
+/// Asks a server for [`Facts`].
+pub(super) const FACTS: &str = "SELECT VERSION(), @@version_comment, @@max_allowed_packet";
+
+/// The answer's row, read.
+pub(super) fn facts(row: &[Fetched]) -> Facts {
     let text = |index: usize| row.get(index).and_then(Fetched::text).unwrap_or_default();
     let is_maria = (text(0) + &text(1)).to_lowercase().contains("mariadb");
     let max_packet = row.get(2).and_then(Fetched::int).and_then(|bytes| usize::try_from(bytes).ok());
     let dialect = if is_maria { Dialect::MariaDb } else { Dialect::MySql };
-    Ok((connection, Facts { dialect, max_packet: max_packet.unwrap_or(1 << 20) }))
+    Facts { dialect, max_packet: max_packet.unwrap_or(1 << 20) }
 }
 
 fn options(target: &MySqlTarget) -> MySqlConnectOptions {
@@ -210,7 +221,7 @@ fn fault(error: &sqlx::Error) -> Fault {
 }
 
 /// The one table of MySQL's and MariaDB's error numbers.
-fn classify(number: u16) -> FaultKind {
+pub(super) fn classify(number: u16) -> FaultKind {
     match number {
         // deadlock, lock wait timeout, MariaDB's "record has changed since last read", a statement killed or timed out,
         // a table altered in between, too many transactions

@@ -4,10 +4,10 @@
 
 use super::fault::{Fault, FaultKind, FaultResult};
 use super::target::Target;
-use super::{mysql, sqlite};
+use super::{mysql, mysql_local, sqlite};
 use crate::error::Result;
 use crate::model::dialect::Dialect;
-use crate::model::rows::CellRef;
+use crate::model::rows::{CellRef, Rows};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use std::future::Future;
 use std::pin::Pin;
@@ -36,6 +36,30 @@ pub struct Done {
     pub affected: u64,
     /// The OK packet's insert id; zero on SQLite.
     pub insert_id: u64,
+}
+
+/// What a server told of a load.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Lines read.
+    pub records: u64,
+    /// Rows written.
+    pub written: u64,
+    /// Rows that made room for others.
+    pub deleted: u64,
+    /// Lines that became no row.
+    pub skipped: u64,
+    /// Its warnings and notes, as far as it lists them.
+    pub warnings: Vec<Warned>,
+}
+
+/// A warning or a note. The message may quote values: it is compared, and never told.
+#[derive(Clone, Debug)]
+pub struct Warned {
+    /// The server's number.
+    pub code: u16,
+    /// The server's message.
+    pub message: String,
 }
 
 /// A fetched value.
@@ -82,6 +106,7 @@ impl Fetched {
 
 enum Wire {
     MySql(Box<sqlx::MySqlConnection>),
+    Local(Box<mysql_local::Local>),
     Sqlite(Box<sqlx::SqliteConnection>),
 }
 
@@ -101,6 +126,12 @@ impl Session {
     /// The fault of connecting; `Denied` for a refused login.
     pub async fn connect(target: &Target) -> FaultResult<Self> {
         match target {
+            Target::MySql(mysql) if mysql.loads => {
+                let (connection, facts) = mysql_local::connect(mysql).await?;
+                let wire = Wire::Local(Box::new(connection));
+                let (dialect, max_packet) = (facts.dialect, facts.max_packet);
+                Ok(Session { wire, dialect, max_packet, answer_max: mysql.answer_max })
+            }
             Target::MySql(mysql) => {
                 let (connection, facts) = mysql::connect(mysql).await?;
                 let wire = Wire::MySql(Box::new(connection));
@@ -146,6 +177,10 @@ impl Session {
     ) -> FaultResult<Done> {
         match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::execute(connection, statement, cells)).await,
+            Wire::Local(connection) => {
+                let cells = cells.map(mysql_local::value).collect();
+                within(self.answer_max, mysql_local::execute(connection, statement, cells)).await
+            }
             Wire::Sqlite(connection) => sqlite::execute(connection, statement, cells).await,
         }
     }
@@ -158,6 +193,7 @@ impl Session {
         let text = Statement::new(text.to_owned());
         match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::run(connection, &text)).await,
+            Wire::Local(connection) => within(self.answer_max, mysql_local::run(connection, &text)).await,
             Wire::Sqlite(connection) => sqlite::run(connection, &text).await,
         }
     }
@@ -170,6 +206,7 @@ impl Session {
         let text = Statement::new(text.to_owned());
         match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::fetch(connection, &text, cells)).await,
+            Wire::Local(connection) => within(self.answer_max, mysql_local::fetch(connection, &text, cells)).await,
             Wire::Sqlite(connection) => sqlite::fetch(connection, &text, cells).await,
         }
     }
@@ -183,7 +220,34 @@ impl Session {
         let text = Statement::new(text.to_owned());
         match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::fetch_named(connection, &text)).await,
+            Wire::Local(connection) => within(self.answer_max, mysql_local::fetch_named(connection, &text)).await,
             Wire::Sqlite(_) => Err(Fault::new(FaultKind::Other, "sqlite", "tells nothing of itself")),
+        }
+    }
+
+    /// Whether [`Session::load`] is there.
+    #[must_use]
+    pub fn loads(&self) -> bool {
+        matches!(self.wire, Wire::Local(_))
+    }
+
+    /// Runs a LOAD DATA LOCAL statement with the rows of `order` as its file: cells between tabs, escaped by backslashes,
+    /// lines ended by newlines, UTF-8; the columns marked in `hex` as hex digits.
+    ///
+    /// # Errors
+    /// The server's fault; `Other` when the session cannot load.
+    pub async fn load(
+        &mut self,
+        statement: &Statement,
+        rows: &Rows,
+        order: &[u32],
+        hex: &[bool],
+    ) -> FaultResult<Loaded> {
+        match &mut self.wire {
+            Wire::Local(connection) => {
+                within(self.answer_max, mysql_local::load(connection, statement, rows, order, hex)).await
+            }
+            Wire::MySql(_) | Wire::Sqlite(_) => Err(Fault::new(FaultKind::Other, "load", "the session cannot load")),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct MySqlTarget {
     pub answer_max: Duration,
     /// A session idle for so long is closed by the server, whatever locks it holds.
     pub idle_max: Duration,
+    /// Sessions are such as can LOAD DATA LOCAL.
+    pub loads: bool,
 }
 
 /// How the connection to MySQL is protected.
@@ -88,6 +90,15 @@ impl MySqlTarget {
 }
 
 impl Target {
+    /// The same, for sessions that can LOAD DATA LOCAL; none where there is no such thing.
+    #[must_use]
+    pub fn loading(&self) -> Option<Target> {
+        match self {
+            Target::MySql(mysql) => Some(Target::MySql(MySqlTarget { loads: true, ..mysql.clone() })),
+            Target::Sqlite(_) | Target::Null => None,
+        }
+    }
+
     /// Reads a target URL. A password in it is kept; whether it may be there is the caller's question.
     ///
     /// # Errors
@@ -140,6 +151,7 @@ fn parse_mysql(rest: &str, tls: Tls) -> Result<MySqlTarget> {
         tls,
         answer_max: ANSWER_MAX,
         idle_max: IDLE_MAX,
+        loads: false,
     })
 }
 

@@ -39,7 +39,10 @@ pub fn add_indexes(table: &Table, there: &[String], dialect: Dialect) -> Vec<Str
     };
     let (name, one) = (quote(&table.name, dialect), |index: &Index| quote(&index.name, dialect));
     if dialect == Dialect::Sqlite {
-        return missing.iter().map(|index| format!("CREATE INDEX {} ON {name} ({})", one(index), columns(index))).collect();
+        return missing
+            .iter()
+            .map(|index| format!("CREATE INDEX {} ON {name} ({})", one(index), columns(index)))
+            .collect();
     }
     let added: Vec<_> = missing.iter().map(|index| format!("ADD INDEX {} ({})", one(index), columns(index))).collect();
     vec![format!("ALTER TABLE {name} {}", added.join(", "))]
@@ -136,7 +139,12 @@ mod tests {
             column("rate", ColumnType::Double, true),
             column("item", ColumnType::Json, false),
         ];
-        Table { name: "or`d\"ers".into(), columns, key: vec![0, 1], indexes: vec![Index { name: "by`at".into(), columns: vec![3, 0] }] }
+        Table {
+            name: "or`d\"ers".into(),
+            columns,
+            key: vec![0, 1],
+            indexes: vec![Index { name: "by`at".into(), columns: vec![3, 0] }],
+        }
     }
 
     #[test]

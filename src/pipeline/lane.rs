@@ -1,9 +1,9 @@
 //! A lane: takes one page at a time from the queue to its commit.
 #![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
 
-use super::{Flow, Outlet};
 use super::queue::Queued;
 use super::work::{RESTORES_MAX, Work};
+use super::{Flow, Outlet};
 use crate::error::{Error, Result};
 use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;

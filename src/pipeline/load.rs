@@ -131,7 +131,8 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
 
 fn batch(loading: &Loading, table: usize, span: Span, rows: Rows, last: &[u8]) -> Batch {
     let order = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-    let tables = loading.mapping.tables().iter().map(|table| TableRows { key: table.key.clone(), ..TableRows::default() });
+    let tables =
+        loading.mapping.tables().iter().map(|table| TableRows { key: table.key.clone(), ..TableRows::default() });
     let mut tables: Vec<TableRows> = tables.collect();
     tables[table].rows = rows;
     tables[table].order = order;

@@ -68,7 +68,9 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
             Ok(Mapped::Row(_)) => {}
             Ok(Mapped::Skipped) => skipped += 1,
             Ok(Mapped::Rejected(reject)) => rejects.push(reject),
-            Err(error) => rejects.push(Reject { unit: None, position, table: None, column: None, reason: error.to_string() }),
+            Err(error) => {
+                rejects.push(Reject { unit: None, position, table: None, column: None, reason: error.to_string() })
+            }
         }
     }
     let mut tables = Vec::with_capacity(rows.len());

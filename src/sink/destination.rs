@@ -1,12 +1,13 @@
 //! Where a run's rows go and where its state is kept: the same SQL database, or a DynamoDB table and a database beside
 //! it. The verb asks; which store answers is decided here and nowhere else.
 
+use super::advice;
 use super::dynamodb::pace::Pace;
 use super::dynamodb::{DynamoDbSink, DynamoDbSinkOptions, TableRequests, preflight};
 use super::health::Health;
-use super::advice;
 use super::inspect::{self, Create, Inspected};
-use super::sql::{SqlSink, SqlSinkOptions};
+use super::load_method::{self, LoadMethod};
+use super::sql::{SqlSink, SqlSinkOptions, overwrites};
 use super::{OnConflict, Sink};
 use crate::checkpoint::run::TargetTable;
 use crate::driver::dynamodb::{DynamoDb, TableDescription};
@@ -14,7 +15,7 @@ use crate::driver::fault::Fault;
 use crate::driver::pool::{Loan, Pool};
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Table};
 use crate::model::counts::Canary;
 use crate::model::dialect::Dialect;
 use crate::monitor::Monitor;
@@ -73,6 +74,8 @@ pub struct SinkOptions<'a> {
     pub writers: usize,
     /// The shuffle's seed.
     pub seed: u64,
+    /// Sessions that LOAD DATA LOCAL; without them rows are inserted.
+    pub loading: Option<Arc<Pool>>,
     /// Holds the writers when the database bears it badly.
     pub health: Option<Arc<Health>>,
 }
@@ -171,6 +174,34 @@ impl Destination {
         }
     }
 
+    /// The sessions that load rows by LOAD DATA, for a sink that is opened with these options otherwise; none when rows
+    /// are to be inserted. A table whose rows may be overwritten takes no loads.
+    ///
+    /// # Errors
+    /// `Config` when loads were asked for by name and cannot be; of connecting.
+    pub async fn loading(
+        &self,
+        method: LoadMethod,
+        pool: &Pool,
+        mapping: &Mapping,
+        options: &SinkOptions<'_>,
+    ) -> Result<Option<Arc<Pool>>> {
+        let is_server = matches!(self, Destination::Sql(Target::MySql(_)));
+        match method {
+            LoadMethod::LoadData if !is_server => {
+                Err(Error::config(format!("--load-method load-data: {self} takes no LOAD DATA: leave the flag away")))
+            }
+            LoadMethod::LoadData | LoadMethod::Auto if is_server => {
+                let guarded = guarded(options.tables, options.live_target);
+                let overwrites = overwrites(options.on_conflict, &guarded, mapping.tables().len());
+                let loadable = mapping.tables().iter().zip(overwrites).filter(|(_, overwrites)| !overwrites);
+                let tables: Vec<&Table> = loadable.map(|(table, _)| table).collect();
+                load_method::choose(method, pool, &tables, options.writers).await
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Opens the sink; its transactions go through `pool`.
     #[must_use]
     pub fn open(
@@ -181,8 +212,7 @@ impl Destination {
         monitor: Arc<dyn Monitor>,
     ) -> Arc<dyn Sink> {
         let Facts { dialect, max_packet, .. } = *options.facts;
-        let guards = options.tables.iter().map(|table| table.empty_at_start && !options.live_target);
-        let guarded: Vec<bool> = guards.collect();
+        let guarded = guarded(options.tables, options.live_target);
         let is_sql = matches!(self, Destination::Sql(_));
         let sql = SqlSinkOptions {
             run: options.run.to_owned(),
@@ -190,6 +220,7 @@ impl Destination {
             guarded: if is_sql { guarded.clone() } else { Vec::new() },
             write_rows: is_sql && self.writes(),
             writers: options.writers,
+            loading: options.loading.clone(),
         };
         let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor))
             .watched_by(options.health.clone());
@@ -219,6 +250,11 @@ impl Destination {
             Destination::DynamoDb(target) => fault.into_error(&format!("connecting to the state in {}", target.state)),
         }
     }
+}
+
+/// By table: whether a row found there means that two items have one target key.
+fn guarded(tables: &[TargetTable], live_target: bool) -> Vec<bool> {
+    tables.iter().map(|table| table.empty_at_start && !live_target).collect()
 }
 
 impl fmt::Display for Destination {

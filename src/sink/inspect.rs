@@ -97,7 +97,8 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: Create) ->
             if let (Err(why), None) = (created, &found) {
                 return Err(why.into_error(&format!("creating table {}", table.name)));
             }
-            let indexes = if create == Create::TablesAndIndexes { add_indexes(table, &[], session.dialect()) } else { vec![] };
+            let indexes =
+                if create == Create::TablesAndIndexes { add_indexes(table, &[], session.dialect()) } else { vec![] };
             for statement in indexes {
                 match session.run(&statement).await {
                     Err(why) if index_names(session, &table.name).await.map_err(fault)?.len() <= 1 => {

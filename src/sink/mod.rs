@@ -10,6 +10,8 @@ pub mod destination;
 pub mod dynamodb;
 pub mod health;
 pub mod inspect;
+mod load;
+pub mod load_method;
 pub mod sql;
 mod statements;
 mod transaction;

@@ -5,6 +5,7 @@
 
 use super::health::Health;
 use super::inspect::select_key;
+use super::load::Load;
 use super::statements::Inserts;
 use super::transaction::{Abort, Settled, attempt};
 use super::{OnConflict, Sink, WriteError};
@@ -21,6 +22,10 @@ use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Batches in a row that a load could not take: then no more loads are tried, each of which is work done twice.
+const UNLOADABLE_MAX: u32 = 16;
 
 /// What a sink is made from.
 pub struct SqlSinkOptions {
@@ -35,17 +40,24 @@ pub struct SqlSinkOptions {
     pub write_rows: bool,
     /// Transactions at once. The pool has more sessions, which claims and heartbeats need while these wait for locks.
     pub writers: usize,
+    /// Sessions that LOAD DATA LOCAL, to the same database; without them rows are inserted.
+    pub loading: Option<Arc<Pool>>,
 }
 
 /// Writes batches through a pool of sessions.
 pub struct SqlSink {
     pool: Arc<Pool>,
+    loading: Option<Arc<Pool>>,
+    /// Batches since the last that was loaded.
+    unloadable: AtomicU32,
     writers: Writers,
     health: Option<Arc<Health>>,
     pub(super) monitor: Arc<dyn Monitor>,
     pub(super) run: String,
     pub(super) names: Vec<String>,
     pub(super) inserts: Vec<Inserts>,
+    /// By table: its loads, unless rows that are there may be overwritten.
+    pub(super) loads: Vec<Option<Load>>,
     pub(super) selects: Vec<String>,
     pub(super) guarded: Vec<bool>,
     /// By table: whether a row that is there is overwritten.
@@ -64,13 +76,11 @@ impl SqlSink {
         monitor: Arc<dyn Monitor>,
     ) -> Self {
         let rows = if options.write_rows { tables } else { &[] };
-        // Where nobody else writes nothing can be there to replace: a row that is would be another item's, and is
-        // to be found out rather than overwritten.
-        let replace = options.on_conflict == OnConflict::Replace;
-        let replaces: Vec<bool> =
-            (0..tables.len()).map(|table| replace && !options.guarded.get(table).copied().unwrap_or(false)).collect();
+        let replaces = overwrites(options.on_conflict, &options.guarded, tables.len());
         SqlSink {
             pool,
+            loading: options.loading,
+            unloadable: AtomicU32::new(0),
             writers: Writers::new(u32::try_from(options.writers).unwrap_or(u32::MAX)),
             health: None,
             monitor,
@@ -80,6 +90,11 @@ impl SqlSink {
                 .iter()
                 .zip(&replaces)
                 .map(|(table, replaces)| Inserts::new(table, *replaces, dialect, max_packet))
+                .collect(),
+            loads: rows
+                .iter()
+                .zip(&replaces)
+                .map(|(table, replaces)| (!replaces).then(|| Load::new(table, dialect)))
                 .collect(),
             selects: tables.iter().map(|table| select_key(table, dialect)).collect(),
             guarded: options.guarded,
@@ -116,26 +131,36 @@ impl SqlSink {
     /// Writes the rows this sink writes, if any, and records how the batch ended, in one transaction.
     pub(super) async fn record(&self, batch: &Batch, commit: Commit, settled: &Settled) -> Result<Counts, WriteError> {
         let mut waits = Waits::new(commit);
-        let mut again = false;
+        let (mut again, mut loads) = (false, self.loading.is_some() && self.takes_loads(batch));
         loop {
             let writer = self.writers.enter().await;
-            let fault = match self.pool.take().await {
+            let pool = self.loading.as_deref().filter(|_| loads).unwrap_or(&self.pool);
+            let fault = match pool.take().await {
                 Err(fault) => fault,
                 Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, settled, again).await {
                     Ok(counts) => {
-                        self.pool.give_back(loan);
+                        pool.give_back(loan);
+                        if loads {
+                            self.unloadable.store(0, Ordering::Relaxed);
+                        }
                         writer.committed();
                         return Ok(counts);
                     }
                     Err(abort) => {
                         let lost = matches!(&abort, Abort::Fault(fault) if fault.kind == FaultKind::Lost);
                         if !lost && loan.session.rollback().await.is_ok() {
-                            self.pool.give_back(loan);
+                            pool.give_back(loan);
                         }
                         match abort {
                             Abort::Fault(fault) => fault,
                             Abort::AlreadyCommitted(counts) => return Ok(counts),
                             Abort::Fenced { found } => return Err(WriteError::Fenced { found }),
+                            Abort::Unloadable(why) => {
+                                self.monitor.event(&Event::Unloadable { span: commit.span, reason: &why });
+                                self.unloadable.fetch_add(1, Ordering::Relaxed);
+                                loads = false;
+                                continue;
+                            }
                             Abort::OutOfTurn => return Err(WriteError::OutOfTurn),
                             Abort::Collision { table, row } => return Err(self.collision(batch, table, row)),
                         }
@@ -148,6 +173,15 @@ impl SqlSink {
         }
     }
 
+    /// Whether the batch is to be loaded: all of it, since it is one transaction.
+    fn takes_loads(&self, batch: &Batch) -> bool {
+        let loadable =
+            |table: usize| batch.tables[table].order.is_empty() || matches!(self.loads.get(table), Some(Some(_)));
+        self.unloadable.load(Ordering::Relaxed) < UNLOADABLE_MAX
+            && !self.inserts.is_empty()
+            && (0..batch.tables.len()).all(loadable)
+    }
+
     /// Waits as the fault demands, or gives up.
     async fn wait(&self, fault: Fault, commit: Commit, waits: &mut Waits) -> Result<(), Error> {
         let wait = match fault.kind {
@@ -156,7 +190,9 @@ impl SqlSink {
                 waits.contention.wait()
             }
             FaultKind::Lost => {
-                self.pool.lost();
+                for pool in [Some(&self.pool), self.loading.as_ref()].into_iter().flatten() {
+                    pool.lost();
+                }
                 self.monitor.event(&Event::ConnectionLost { code: &fault.code });
                 waits.reconnect.wait()
             }
@@ -190,6 +226,13 @@ impl SqlSink {
             ),
         ))
     }
+}
+
+/// By table: whether a row that is there is overwritten. Where nobody else writes nothing can be there to replace: a row
+/// that is would be another item's, and is to be found out rather than overwritten.
+pub(super) fn overwrites(on_conflict: OnConflict, guarded: &[bool], tables: usize) -> Vec<bool> {
+    let replace = on_conflict == OnConflict::Replace;
+    (0..tables).map(|table| replace && !guarded.get(table).copied().unwrap_or(false)).collect()
 }
 
 /// The waits of one batch.

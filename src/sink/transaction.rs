@@ -7,7 +7,7 @@ use crate::checkpoint::rejects::{self, NewReject};
 use crate::driver::fault::{Fault, FaultKind};
 use crate::driver::session::Session;
 use crate::model::batch::{Batch, Commit};
-use crate::model::counts::Counts;
+use crate::model::counts::{Counts, Outcomes};
 use crate::model::dialect::Dialect;
 use crate::model::reject::{REFUSED_BY_SERVER, Reject};
 use crate::model::rows::{CellRef, Rows};
@@ -23,6 +23,8 @@ pub(super) enum Abort {
     OutOfTurn,
     /// An earlier attempt of this span has committed, with these counts.
     AlreadyCommitted(Counts),
+    /// A load left open whether all is well, for this reason: the insert path has to decide.
+    Unloadable(String),
     /// A row is in a table that only this run writes: the key of the mapping is wrong.
     Collision { table: usize, row: u32 },
 }
@@ -116,6 +118,9 @@ async fn write_table(
 ) -> Result<(), Abort> {
     let Some(inserts) = sink.inserts.get(table) else { return Ok(()) };
     let (rows, order) = (&batch.tables[table].rows, &batch.tables[table].order);
+    if session.loads() {
+        return load_table(sink, session, batch, table, &mut counts.tables[table]).await;
+    }
     // Runs of rows still to be written: a run that fails for a value is cut in two, until the row is found.
     let mut runs: Vec<&[u32]> = vec![order];
     let mut counter = PresentCounter::default();
@@ -158,6 +163,33 @@ async fn write_table(
         outcomes.written -= present;
         outcomes.present += present;
     }
+    Ok(())
+}
+
+/// The same by LOAD DATA: all rows, or the insert path decides.
+async fn load_table(
+    sink: &SqlSink,
+    session: &mut Session,
+    batch: &Batch,
+    table: usize,
+    outcomes: &mut Outcomes,
+) -> Result<(), Abort> {
+    let (rows, order) = (&batch.tables[table].rows, &batch.tables[table].order);
+    if order.is_empty() {
+        return Ok(());
+    }
+    let unloadable = |why: &str| Abort::Unloadable(why.to_owned());
+    let load = sink.loads.get(table).and_then(Option::as_ref).ok_or_else(|| unloadable("rows may be overwritten"))?;
+    let limit = session.max_packet();
+    if order.iter().any(|row| sink.inserts[table].too_big(rows, *row, limit).is_some()) {
+        return Err(unloadable("a row exceeds the server's max_allowed_packet"));
+    }
+    let present = load.write(session, rows, order).await?;
+    if present > 0 && sink.guarded.get(table).copied().unwrap_or(false) {
+        return Err(unloadable("a row is there in a table that was empty"));
+    }
+    outcomes.written -= present;
+    outcomes.present += present;
     Ok(())
 }
 

@@ -136,7 +136,14 @@ async fn settle(
     let page = Page { span, bytes: lines.into_bytes(), reached: None, half_units: 0 };
     let batch = batch(page, &mapping);
     let pool = Arc::new(Pool::new(Target::Sqlite(":memory:".into()), 1));
-    let journal = SqlSinkOptions { run: "r".into(), on_conflict, guarded: Vec::new(), write_rows: false, writers: 1 };
+    let journal = SqlSinkOptions {
+        run: "r".into(),
+        on_conflict,
+        guarded: Vec::new(),
+        write_rows: false,
+        writers: 1,
+        loading: None,
+    };
     let monitor: Arc<dyn Monitor> = Arc::new(Monitors::default());
     let journal = SqlSink::new(pool, mapping.tables(), Dialect::Sqlite, usize::MAX, journal, Arc::clone(&monitor));
     let options = DynamoDbSinkOptions {
@@ -163,7 +170,13 @@ fn batch(page: Page, mapping: &Mapping) -> Batch {
     }
     let [rows] = rows;
     let order = (0..u32::try_from(rows.len()).unwrap()).collect();
-    Batch { page, tables: vec![TableRows { rows, order, key: vec![0] }], rejects: Vec::new(), skipped: 0, feed: Feed::Page }
+    Batch {
+        page,
+        tables: vec![TableRows { rows, order, key: vec![0] }],
+        rejects: Vec::new(),
+        skipped: 0,
+        feed: Feed::Page,
+    }
 }
 
 fn outcomes(settled: &Settled) -> (u64, u64, u64) {
