@@ -80,8 +80,7 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
 }
 
 fn sorted(table: &Table, rows: &Rows, unit_name: &str) -> Result<Vec<u32>> {
-    let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-    order.sort_unstable_by(|left, right| rows.compare(*left as usize, *right as usize, &table.key));
+    let order = rows.sorted(&table.key);
     let twins = order.windows(2).find(|pair| rows.compare(pair[0] as usize, pair[1] as usize, &table.key).is_eq());
     let Some(pair) = twins else { return Ok(order) };
     let (first, second) = (rows.position(pair[0] as usize), rows.position(pair[1] as usize));
