@@ -165,9 +165,15 @@ fn check_number(text: &str) -> Result<(), DecodeError> {
 #[inline]
 fn is_short_plain(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"-").unwrap_or(text);
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let points = text.iter().filter(|byte| **byte == b'.').count();
-    text.len() <= MAX_DIGITS && digits > 0 && points <= 1 && digits + points == text.len()
+    let mut points = 0;
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' => points += 1,
+            _ => return false,
+        }
+    }
+    points <= 1 && text.len() > points && text.len() <= MAX_DIGITS
 }
 
 fn check_long_number(text: &str) -> Result<(), DecodeError> {

@@ -87,9 +87,40 @@ pub fn sorted_numbers(members: Strings<'_>) -> Vec<String> {
 }
 
 /// A JSON string with its quotes. Only what JSON demands is escaped.
+#[inline]
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    let bytes = text.as_bytes();
+    if is_clean(text.as_bytes()) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        write_escaped(text.as_bytes(), out);
+    }
+    out.push(b'"');
+}
+
+/// Whether no byte has to be escaped: eight at a time, the last eight perhaps once more.
+#[inline]
+fn is_clean(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().all(|byte| *byte >= b' ' && !matches!(byte, b'"' | b'\\'));
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().chain([last]).all(|word| !any_escaped(u64::from_le_bytes(*word)))
+}
+
+/// Whether one of eight bytes is a quote, a backslash or less than a space.
+#[inline]
+fn any_escaped(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // a byte's high bit is set when the byte is less than `limit`; beside it also by mistake, but never without one
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (is(b'"') | is(b'\\') | below(word, b' ')) & HIGH != 0
+}
+
+fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
     let mut clean = 0;
     for (index, byte) in bytes.iter().enumerate() {
         let short: &[u8] = match byte {
@@ -112,7 +143,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         clean = index + 1;
     }
     out.extend_from_slice(&bytes[clean..]);
-    out.push(b'"');
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -129,6 +159,24 @@ mod tests {
         let mut out = Vec::new();
         Decoder::default().decode(line.as_bytes(), |item| write_item(item, &mut out)).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), item);
+    }
+
+    #[test]
+    fn every_byte_is_escaped_or_not_wherever_it_stands() {
+        for length in 0..20 {
+            for (at, byte) in (0..length).flat_map(|at| (0..=127).map(move |byte| (at, byte))) {
+                let mut text = vec![b'~'; length];
+                text[at] = byte;
+                let escaped = byte < b' ' || byte == b'"' || byte == b'\\';
+                assert_eq!(is_clean(&text), !escaped, "{byte} at {at} of {length}");
+                let text = String::from_utf8(text).unwrap();
+                let mut out = Vec::new();
+                write_string(&text, &mut out);
+                assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+                assert_eq!(out.len(), if escaped { out.len().max(length + 3) } else { length + 2 });
+            }
+        }
+        assert!(is_clean("éé😀 long enough".as_bytes()) && is_clean(&[0xff; 9]));
     }
 
     #[test]
