@@ -91,7 +91,7 @@ pub fn sorted_numbers(members: Strings<'_>) -> Vec<String> {
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
-    if is_clean(text.as_bytes()) {
+    if to_be_escaped(text.as_bytes()).is_none() {
         out.extend_from_slice(text.as_bytes());
     } else {
         write_escaped(text.as_bytes(), out);
@@ -99,25 +99,30 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether no byte has to be escaped: eight at a time, the last eight perhaps once more.
+/// Where the first byte is that a JSON string cannot hold as it is: a quote, a backslash, or less than a space. Looks at
+/// eight bytes at once.
 #[inline]
-fn is_clean(bytes: &[u8]) -> bool {
-    let Some(last) = bytes.last_chunk::<8>() else {
-        return bytes.iter().all(|byte| *byte >= b' ' && !matches!(byte, b'"' | b'\\'));
-    };
-    let (words, _) = bytes.as_chunks::<8>();
-    words.iter().chain([last]).all(|word| !any_escaped(u64::from_le_bytes(*word)))
+pub(super) fn to_be_escaped(bytes: &[u8]) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let found = escaped_in(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = tail.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'))?;
+    Some(words.len() * 8 + found)
 }
 
-/// Whether one of eight bytes is a quote, a backslash or less than a space.
+/// Sets the high bit of each of eight bytes that is to be escaped. Of those above the lowest it may set some by mistake.
 #[inline]
-fn any_escaped(word: u64) -> bool {
+fn escaped_in(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
-    // a byte's high bit is set when the byte is less than `limit`; beside it also by mistake, but never without one
+    // a byte borrows from the one above only when it is below the limit itself
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
     let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (is(b'"') | is(b'\\') | below(word, b' ')) & HIGH != 0
+    (is(b'"') | is(b'\\') | below(word, b' ')) & HIGH
 }
 
 fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
@@ -168,7 +173,7 @@ mod tests {
                 let mut text = vec![b'~'; length];
                 text[at] = byte;
                 let escaped = byte < b' ' || byte == b'"' || byte == b'\\';
-                assert_eq!(is_clean(&text), !escaped, "{byte} at {at} of {length}");
+                assert_eq!(to_be_escaped(&text), escaped.then_some(at), "{byte} at {at} of {length}");
                 let text = String::from_utf8(text).unwrap();
                 let mut out = Vec::new();
                 write_string(&text, &mut out);
@@ -176,7 +181,10 @@ mod tests {
                 assert_eq!(out.len(), if escaped { out.len().max(length + 3) } else { length + 2 });
             }
         }
-        assert!(is_clean("éé😀 long enough".as_bytes()) && is_clean(&[0xff; 9]));
+        for byte in 0x7f..=0xff {
+            assert_eq!(to_be_escaped(&[byte; 9]), None, "{byte}");
+            assert_eq!(to_be_escaped(&[byte, b'"', byte, b'\n', byte, 0, byte, byte, 1]), Some(1), "{byte}");
+        }
     }
 
     #[test]
