@@ -42,7 +42,7 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
         )));
     }
     flow.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
-    drop(batch);
+    flow.source.take_back(batch.page.bytes);
     drop(permit);
     flow.work.committed(span, &counts, flow.options.max_rejects).await
 }
