@@ -45,6 +45,16 @@ impl Rows {
         Rows { columns, ..Rows::default() }
     }
 
+    /// The same, with memory for so many rows that take so many bytes.
+    #[must_use]
+    pub fn with_capacity(columns: usize, rows: usize, bytes: usize) -> Self {
+        let mut empty = Rows::new(columns);
+        empty.cells.reserve_exact(columns * rows);
+        empty.bytes.reserve_exact(bytes);
+        empty.positions.reserve_exact(rows);
+        empty
+    }
+
     /// How many whole rows there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -62,6 +62,11 @@ impl Transform {
 pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &str) -> Result<Batch> {
     let mut mapper: Mapper<'_> = mapping.mapper();
     let mut rows: Vec<Rows> = mapping.tables().iter().map(|table| Rows::new(table.columns.len())).collect();
+    if let ([table], [rows]) = (mapping.tables(), rows.as_mut_slice()) {
+        // A row takes about as many bytes as its line: growing step by step would copy the rows and take no less memory.
+        let items = usize::try_from(page.span.items()).unwrap_or(0);
+        *rows = Rows::with_capacity(table.columns.len(), items, page.bytes.len());
+    }
     let (mut rejects, mut skipped) = (Vec::new(), 0);
     for (position, line) in page.lines() {
         match decoder.decode(line, |item| mapper.map(item, line, position, &mut rows)) {

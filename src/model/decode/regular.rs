@@ -85,8 +85,8 @@ impl<'a> Parser<'a, '_> {
                 return None;
             }
             self.nodes.push(Node::String(name));
-            self.eat(b":")?;
-            self.value(depth)?;
+            self.eat(b":{\"")?;
+            self.tagged(depth)?;
             len += 1;
             more = self.more(b'}')?;
         }
@@ -94,14 +94,13 @@ impl<'a> Parser<'a, '_> {
         (!seen.finds_twice(self.nodes, start, len)).then_some(())
     }
 
-    /// `{"TAG":payload}`, all of it.
+    /// `{"TAG":payload}`, after its first two bytes.
     #[inline]
-    fn value(&mut self, depth: usize) -> Option<()> {
-        self.eat(b"{\"")?;
+    fn tagged(&mut self, depth: usize) -> Option<()> {
         match self.rest() {
-            [b'S', b'"', b':', ..] => self.scalar("S", |_| true)?,
-            [b'N', b'"', b':', ..] => self.scalar("N", |text| check_number(text).is_ok())?,
-            [b'B', b'"', b':', ..] => self.scalar("B", |text| check_base64(text).is_ok())?,
+            [b'S', b'"', b':', b'"', ..] => self.scalar("S", |_| true)?,
+            [b'N', b'"', b':', b'"', ..] => self.scalar("N", |text| check_number(text).is_ok())?,
+            [b'B', b'"', b':', b'"', ..] => self.scalar("B", |text| check_base64(text).is_ok())?,
             _ => {
                 let start = self.nodes.len();
                 self.nodes.push(Node::Object { len: 1, count: 0 });
@@ -112,16 +111,16 @@ impl<'a> Parser<'a, '_> {
         self.eat(b"}")
     }
 
-    /// What follows the quote before a scalar's tag.
+    /// A scalar's tag and its text.
     #[inline]
     fn scalar(&mut self, tag: &'static str, is_valid: impl Fn(&str) -> bool) -> Option<()> {
-        self.at += tag.len() + 2;
-        let text = self.string()?;
+        self.at += tag.len() + 3;
+        let text = self.text()?;
         self.nodes.extend([Node::Object { len: 1, count: 2 }, Node::String(tag), Node::String(text)]);
         is_valid(text).then_some(())
     }
 
-    /// What follows the quote before any other tag.
+    /// Any other tag and its payload.
     fn other(&mut self, depth: usize) -> Option<()> {
         let (tag, payload) = self.rest().split_at_checked(self.rest().iter().position(|byte| *byte == b'"')?)?;
         let (tag, bool) = match tag {
@@ -157,7 +156,8 @@ impl<'a> Parser<'a, '_> {
         let mut len = 0;
         let mut more = !self.is_empty(b']');
         while more {
-            self.value(depth)?;
+            self.eat(b"{\"")?;
+            self.tagged(depth)?;
             len += 1;
             more = self.more(b']')?;
         }
@@ -189,13 +189,19 @@ impl<'a> Parser<'a, '_> {
     #[inline]
     fn string(&mut self) -> Option<&'a str> {
         self.eat(b"\"")?;
-        let start = self.at;
-        let end = start + to_be_escaped(self.rest())?;
-        if self.line.as_bytes().get(end) != Some(&b'"') {
-            return self.escaped(end - start);
+        self.text()
+    }
+
+    /// A string after its opening quote.
+    #[inline]
+    fn text(&mut self) -> Option<&'a str> {
+        let (start, rest) = (self.at, self.rest());
+        let length = to_be_escaped(rest)?;
+        if rest.get(length) != Some(&b'"') {
+            return self.escaped(length);
         }
-        self.at = end + 1;
-        self.line.get(start..end)
+        self.at = start + length + 1;
+        self.line.get(start..start + length)
     }
 
     /// A string with escapes, after its opening quote; its first `plain` bytes have none.
