@@ -56,6 +56,12 @@ fn plain(value: &Value) -> Value {
     match (tag.as_str(), payload) {
         ("M", Value::Object(map)) => map.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
         ("L", Value::Array(list)) => list.iter().map(plain).collect(),
+        ("SS", Value::Array(members)) => {
+            // a set has no order; the engine writes this one
+            let mut members: Vec<&str> = members.iter().filter_map(Value::as_str).collect();
+            members.sort_unstable();
+            members.into()
+        }
         ("N", Value::String(text)) => text.parse::<i64>().map_or_else(|_| payload.clone(), Value::from),
         ("NULL", _) => Value::Null,
         _ => payload.clone(),

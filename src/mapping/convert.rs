@@ -114,6 +114,13 @@ pub(super) fn append(conversion: Conversion, value: Value<'_>, rows: &mut Rows) 
             let micros = micros(value, clock)?;
             rows.text(|out| time::write_date(micros, out))
         }
+        (Conversion::DateTime(Clock::Iso), Value::S(text)) => {
+            let micros = time::iso_micros(text)?;
+            rows.text(|out| {
+                time::write_iso(text, micros, out);
+                Ok(())
+            })
+        }
         (Conversion::DateTime(clock), value) => {
             let micros = micros(value, clock)?;
             rows.text(|out| {

@@ -68,11 +68,20 @@ fn write_number(number: &str, out: &mut Vec<u8>) {
     }
 }
 
+/// More digits than these, a sign among them, may not fit 64 bits.
+const SURELY_INTEGER_BYTES: usize = 18;
+
 fn write_canonical(plain: &str, out: &mut Vec<u8>) {
-    if plain.parse::<i64>().is_ok() || plain.parse::<u64>().is_ok() {
-        out.extend_from_slice(plain.as_bytes());
+    let bytes = plain.as_bytes();
+    let is_integer = !bytes.contains(&b'.')
+        && (bytes.len() <= SURELY_INTEGER_BYTES || plain.parse::<i64>().is_ok() || plain.parse::<u64>().is_ok());
+    if is_integer {
+        out.extend_from_slice(bytes);
     } else {
-        write_string(plain, out);
+        // digits, a point and a sign: nothing to escape
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
     }
 }
 
@@ -98,6 +107,8 @@ mod tests {
             ("-9223372036854775809", "\"-9223372036854775809\""),
             ("0.1", "\"0.1\""),
             ("1.50e1", "15"),
+            ("999999999999999999", "999999999999999999"),
+            ("-1000000000000000000", "-1000000000000000000"),
             ("-0", "0"),
             ("1E-3", "\"0.001\""),
         ] {

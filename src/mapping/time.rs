@@ -86,6 +86,20 @@ pub(super) fn write_datetime(micros: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
+/// What [`write_datetime`] writes for the `micros` that [`iso_micros`] has read from `text`. The commonest spelling,
+/// `YYYY-MM-DDTHH:MM:SSZ`, has these very characters in it.
+pub(super) fn write_iso(text: &str, micros: i64, out: &mut Vec<u8>) {
+    match text.as_bytes().as_array::<20>() {
+        Some(text) if text[16] == b':' && text[19].eq_ignore_ascii_case(&b'z') => {
+            let mut written = *b"0000-00-00 00:00:00.000000";
+            written[..10].copy_from_slice(&text[..10]);
+            written[11..19].copy_from_slice(&text[11..19]);
+            out.extend_from_slice(&written);
+        }
+        _ => write_datetime(micros, out),
+    }
+}
+
 /// `YYYY-MM-DD`, for a moment that is midnight.
 pub(super) fn write_date(micros: i64, out: &mut Vec<u8>) -> Result<(), Fault> {
     if micros.rem_euclid(SECONDS_A_DAY * MICROS_A_SECOND) != 0 {
@@ -334,7 +348,32 @@ mod tests {
         assert_eq!(out, b"2024-01-01");
     }
 
+    fn shown_as_spelled(text: &str) -> String {
+        let mut out = Vec::new();
+        write_iso(text, iso_micros(text).unwrap(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn spellings_that_are_as_long_as_the_commonest_are_not_copied() {
+        for text in ["2024-01-15T10:18.622Z", "2024-01-15T10:18.62Z", "2024-01-15T10:18+0100", "2024-01-15T10:1+01:00"]
+        {
+            if let Ok(micros) = iso_micros(text) {
+                assert_eq!(shown_as_spelled(text), shown(Ok(micros)), "{text}");
+            }
+        }
+        assert_eq!(shown_as_spelled("2024-01-15T10:18.62Z"), "2024-01-15 10:18:00.620000");
+        assert_eq!(shown_as_spelled("2024-01-15 10:18:07z"), "2024-01-15 10:18:07.000000");
+    }
+
     proptest! {
+        #[test]
+        fn the_commonest_spelling_is_written_like_any_other(seconds in FIRST_SECOND..AFTER_LAST_SECOND) {
+            let expected = shown(Ok(seconds * MICROS_A_SECOND));
+            let spelled = expected.replace(' ', "T").replace(".000000", "Z");
+            prop_assert_eq!(shown_as_spelled(&spelled), expected);
+        }
+
         #[test]
         fn every_moment_reads_back(micros in FIRST_SECOND * MICROS_A_SECOND..AFTER_LAST_SECOND * MICROS_A_SECOND) {
             prop_assert_eq!(iso_micros(&shown(Ok(micros))), Ok(micros));

@@ -1,12 +1,19 @@
 //! One line of an export to a borrowed [`Item`]: the only door through which item bytes enter the engine.
 //!
-//! The line is copied into a reused scratch buffer (simd-json alters its input, even when it fails), parsed to a
-//! reused tape, and the tape is walked once: every value must be DynamoDB JSON with the limits DynamoDB itself sets
-//! (32 levels, 38 digits, no empty sets, no attribute named twice). What passes cannot fail later; what does not is a
-//! [`DecodeError`], which becomes a reject that quotes the untouched line.
+//! Every value must be DynamoDB JSON with the limits DynamoDB itself sets (32 levels, 38 digits, no empty sets, no
+//! attribute named twice). What passes cannot fail later; what does not is a [`DecodeError`], which becomes a reject that
+//! quotes the untouched line.
+//!
+//! The reference is simd-json: the line is copied into a reused scratch buffer (simd-json alters its input, even when it
+//! fails), parsed to a reused tape, and the tape is walked once. A line as DynamoDB writes it is read to the same tape in
+//! one pass instead ([`regular`]); whatever is unusual about a line, errors included, is the reference's to judge.
+
+mod names;
+mod regular;
 
 use super::number::{MAX_DIGITS, Number};
 use super::value::{Item, after};
+use names::Seen;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
 /// DynamoDB's own limit on nesting [developer guide, ServiceQuotas].
@@ -44,13 +51,20 @@ pub enum DecodeError {
 /// Reused buffers of one worker.
 pub struct Decoder {
     scratch: Vec<u8>,
+    /// Room for the strings of a regular line that have escapes.
+    unescaped: Vec<u8>,
     buffers: Buffers,
     tape: Option<Tape<'static>>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Decoder { scratch: Vec::new(), buffers: Buffers::new(4096), tape: Some(Tape(Vec::new())) }
+        Decoder {
+            scratch: Vec::new(),
+            unescaped: Vec::new(),
+            buffers: Buffers::new(4096),
+            tape: Some(Tape(Vec::new())),
+        }
     }
 }
 
@@ -61,6 +75,21 @@ impl Decoder {
     /// Says why the line is not an item; see [`DecodeError`].
     #[inline]
     pub fn decode<T>(&mut self, line: &[u8], use_item: impl FnOnce(Item<'_>) -> T) -> Result<T, DecodeError> {
+        if self.unescaped.len() < line.len() {
+            self.unescaped.resize(line.len(), 0);
+        }
+        let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
+        if regular::parse(line, &mut self.unescaped, &mut tape.0).is_some() {
+            let result = use_item(Item::new(&tape.0, ITEM_AT));
+            self.tape = Some(tape.reset());
+            return Ok(result);
+        }
+        self.tape = Some(tape.reset());
+        self.decode_any(line, use_item)
+    }
+
+    /// As [`Decoder::decode`], for whatever line there is: this is the reference.
+    fn decode_any<T>(&mut self, line: &[u8], use_item: impl FnOnce(Item<'_>) -> T) -> Result<T, DecodeError> {
         self.scratch.clear();
         self.scratch.extend_from_slice(line);
         let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
@@ -73,37 +102,32 @@ impl Decoder {
     }
 }
 
+/// Where the item's map is on the tape: after the outer object and its only name.
+const ITEM_AT: usize = 2;
+
 /// Finds and validates the item of a parsed line.
 fn item<'a>(nodes: &'a [Node<'a>]) -> Result<Item<'a>, DecodeError> {
     let (Some(Node::Object { len: 1, .. }), Some(Node::String("Item"))) = (nodes.first(), nodes.get(1)) else {
         return Err(DecodeError::NoItem);
     };
-    let Some(Node::Object { .. }) = nodes.get(2) else { return Err(DecodeError::NoItem) };
-    check_map(nodes, 2, 0)?;
-    Ok(Item::new(nodes, 2))
+    let Some(Node::Object { .. }) = nodes.get(ITEM_AT) else { return Err(DecodeError::NoItem) };
+    check_map(nodes, ITEM_AT, 0)?;
+    Ok(Item::new(nodes, ITEM_AT))
 }
 
 /// Checks the map at `at`: names are unique, values are valid. Returns the index after it.
 fn check_map(nodes: &[Node<'_>], at: usize, depth: usize) -> Result<usize, DecodeError> {
     let Some(Node::Object { len, .. }) = nodes.get(at) else { return Err(DecodeError::NotDynamoDbJson) };
-    let mut seen = NameFilter::default();
-    let mut sort = false;
+    let mut seen = Seen::default();
     let mut next = at + 1;
     for before in 0..*len {
         let Some(Node::String(name)) = nodes.get(next) else { return Err(DecodeError::NotDynamoDbJson) };
-        if seen.add(name) {
-            // in a narrow map a look at the names before is the cheapest; in a wide one they are sorted once
-            sort |= *len > NARROW;
-            if *len <= NARROW && names(nodes, at, before).any(|other| other == *name) {
-                return Err(DecodeError::NamedTwice);
-            }
+        if seen.add(name, nodes, at, before) {
+            return Err(DecodeError::NamedTwice);
         }
         next = check_value(nodes, next + 1, depth)?;
     }
-    if sort && named_twice(nodes, at, *len) {
-        return Err(DecodeError::NamedTwice);
-    }
-    Ok(next)
+    if seen.finds_twice(nodes, at, *len) { Err(DecodeError::NamedTwice) } else { Ok(next) }
 }
 
 /// Checks the `{"TAG":payload}` at `at`. Returns the index after it.
@@ -165,9 +189,15 @@ fn check_number(text: &str) -> Result<(), DecodeError> {
 #[inline]
 fn is_short_plain(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"-").unwrap_or(text);
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let points = text.iter().filter(|byte| **byte == b'.').count();
-    text.len() <= MAX_DIGITS && digits > 0 && points <= 1 && digits + points == text.len()
+    let mut points = 0;
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {}
+            b'.' => points += 1,
+            _ => return false,
+        }
+    }
+    points <= 1 && text.len() > points && text.len() <= MAX_DIGITS
 }
 
 fn check_long_number(text: &str) -> Result<(), DecodeError> {
@@ -199,58 +229,6 @@ fn check_base64(text: &str) -> Result<(), DecodeError> {
         _ => last & 0b1111,
     };
     if unused == 0 { Ok(()) } else { Err(DecodeError::Base64) }
-}
-
-/// Up to this many names a doubtful one is compared with each before it.
-const NARROW: usize = 32;
-
-/// A filter over names, 512 bits: says "maybe seen" rarely, and never misses a pair. The exact check is dearer.
-#[derive(Default)]
-struct NameFilter {
-    bits: [u64; 8],
-}
-
-impl NameFilter {
-    /// Adds a name; whether it may have been added before.
-    #[inline]
-    fn add(&mut self, name: &str) -> bool {
-        let hash = hash(name.as_bytes());
-        let word = &mut self.bits[(hash >> 61) as usize];
-        let bit = 1 << (hash >> 55 & 63);
-        let seen = *word & bit != 0;
-        *word |= bit;
-        seen
-    }
-}
-
-/// A hash whose upper bits are good, from a name's length and both of its ends: a loop over all bytes costs as much as
-/// parsing them.
-#[inline]
-fn hash(name: &[u8]) -> u64 {
-    let ends = if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        u64::from_le_bytes(*head) ^ u64::from_le_bytes(*tail).rotate_left(29)
-    } else if let (Some(head), Some(tail)) = (name.first_chunk(), name.last_chunk()) {
-        u64::from(u32::from_le_bytes(*head)) | u64::from(u32::from_le_bytes(*tail)) << 32
-    } else {
-        name.iter().fold(0, |ends, byte| ends << 8 | u64::from(*byte))
-    };
-    (ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// The first `count` names of the map at `at`, all of them already checked.
-fn names<'a>(nodes: &'a [Node<'a>], at: usize, count: usize) -> impl Iterator<Item = &'a str> {
-    let mut next = at + 1;
-    (0..count).map_while(move |_| {
-        let Some(Node::String(name)) = nodes.get(next) else { return None };
-        next = after(nodes, next + 1);
-        Some(*name)
-    })
-}
-
-fn named_twice(nodes: &[Node<'_>], at: usize, len: usize) -> bool {
-    let mut names: Vec<&str> = names(nodes, at, len).collect();
-    names.sort_unstable();
-    names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 #[cfg(test)]
@@ -300,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_name_is_found_twice_in_narrow_and_in_wide_maps() {
-        for width in [2, NARROW, NARROW + 1, 2000] {
+        for width in [2, names::NARROW, names::NARROW + 1, 2000] {
             for stem in ["", "a", "abcd", "attribute_", "same_beginning_and_the_same_ending_"] {
                 let mut names: Vec<String> = (0..width).map(|number| format!("{stem}{number}{stem}")).collect();
                 let line = |names: &[String]| {

@@ -87,9 +87,45 @@ pub fn sorted_numbers(members: Strings<'_>) -> Vec<String> {
 }
 
 /// A JSON string with its quotes. Only what JSON demands is escaped.
+#[inline]
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    let bytes = text.as_bytes();
+    if to_be_escaped(text.as_bytes()).is_none() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        write_escaped(text.as_bytes(), out);
+    }
+    out.push(b'"');
+}
+
+/// Where the first byte is that a JSON string cannot hold as it is: a quote, a backslash, or less than a space. Looks at
+/// eight bytes at once.
+#[inline]
+pub(super) fn to_be_escaped(bytes: &[u8]) -> Option<usize> {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let found = escaped_in(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = tail.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'))?;
+    Some(words.len() * 8 + found)
+}
+
+/// Sets the high bit of each of eight bytes that is to be escaped. Of those above the lowest it may set some by mistake.
+#[inline]
+fn escaped_in(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // a byte borrows from the one above only when it is below the limit itself
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (is(b'"') | is(b'\\') | below(word, b' ')) & HIGH
+}
+
+fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
     let mut clean = 0;
     for (index, byte) in bytes.iter().enumerate() {
         let short: &[u8] = match byte {
@@ -112,7 +148,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         clean = index + 1;
     }
     out.extend_from_slice(&bytes[clean..]);
-    out.push(b'"');
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -129,6 +164,27 @@ mod tests {
         let mut out = Vec::new();
         Decoder::default().decode(line.as_bytes(), |item| write_item(item, &mut out)).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), item);
+    }
+
+    #[test]
+    fn every_byte_is_escaped_or_not_wherever_it_stands() {
+        for length in 0..20 {
+            for (at, byte) in (0..length).flat_map(|at| (0..=127).map(move |byte| (at, byte))) {
+                let mut text = vec![b'~'; length];
+                text[at] = byte;
+                let escaped = byte < b' ' || byte == b'"' || byte == b'\\';
+                assert_eq!(to_be_escaped(&text), escaped.then_some(at), "{byte} at {at} of {length}");
+                let text = String::from_utf8(text).unwrap();
+                let mut out = Vec::new();
+                write_string(&text, &mut out);
+                assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+                assert_eq!(out.len(), if escaped { out.len().max(length + 3) } else { length + 2 });
+            }
+        }
+        for byte in 0x7f..=0xff {
+            assert_eq!(to_be_escaped(&[byte; 9]), None, "{byte}");
+            assert_eq!(to_be_escaped(&[byte, b'"', byte, b'\n', byte, 0, byte, byte, 1]), Some(1), "{byte}");
+        }
     }
 
     #[test]

@@ -48,6 +48,16 @@ impl Rows {
         Rows { columns, ..Rows::default() }
     }
 
+    /// The same, with memory for so many rows that take so many bytes.
+    #[must_use]
+    pub fn with_capacity(columns: usize, rows: usize, bytes: usize) -> Self {
+        let mut empty = Rows::new(columns);
+        empty.cells.reserve_exact(columns * rows);
+        empty.bytes.reserve_exact(bytes);
+        empty.positions.reserve_exact(rows);
+        empty
+    }
+
     /// How many whole rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -196,6 +206,20 @@ impl Rows {
             .sum()
     }
 
+    /// The row numbers in the order of [`Rows::compare`].
+    #[must_use]
+    pub fn sorted(&self, key: &[usize]) -> Vec<u32> {
+        let Some(first) = key.first() else { return (0..row_number(self.len())).collect() };
+        // Nearly every pair of rows differs in the beginning of its first key cell, and comparing integers that lie side
+        // by side is several times cheaper than looking up cells.
+        let mut order: Vec<(u128, u32)> =
+            (0..row_number(self.len())).map(|row| (beginning(self.cell(row as usize, *first)), row)).collect();
+        order.sort_unstable_by(|left, right| {
+            left.0.cmp(&right.0).then_with(|| self.compare(left.1 as usize, right.1 as usize, key))
+        });
+        order.into_iter().map(|(_, row)| row).collect()
+    }
+
     /// Orders two rows by the columns `key`, as bytes and integers: the order in which the table stores them.
     #[must_use]
     pub fn compare(&self, left: usize, right: usize, key: &[usize]) -> Ordering {
@@ -218,6 +242,23 @@ fn compare_cells(left: CellRef<'_>, right: CellRef<'_>) -> Ordering {
     }
 }
 
+/// Orders cells as [`compare_cells`] does, or calls them equal.
+fn beginning(cell: CellRef<'_>) -> u128 {
+    const BYTES: usize = 15;
+    let value = match cell {
+        // a double's order is not worth the code: it is no key
+        CellRef::Null | CellRef::Double(_) => 0,
+        CellRef::Int(value) => u128::from(value.cast_unsigned() ^ 1 << 63),
+        CellRef::Text(bytes) | CellRef::Bytes(bytes) => {
+            let mut padded = [0; BYTES + 1];
+            let length = bytes.len().min(BYTES);
+            padded[1..=length].copy_from_slice(&bytes[..length]);
+            u128::from_be_bytes(padded)
+        }
+    };
+    u128::from(rank(cell)) << (8 * BYTES) | value
+}
+
 fn rank(cell: CellRef<'_>) -> u8 {
     match cell {
         CellRef::Null => 0,
@@ -227,7 +268,56 @@ fn rank(cell: CellRef<'_>) -> u8 {
     }
 }
 
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).unwrap_or(u32::MAX)
+}
+
 /// A page is about 1 MB and an item at most a few, so an arena never nears 4 GiB; if it did, stopping beats wrapping.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or_else(|_| panic!("the rows of one page exceed 4 GiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rows(keys: &[(Option<i64>, Vec<u8>)]) -> Rows {
+        let mut rows = Rows::new(2);
+        for (position, (number, text)) in keys.iter().enumerate() {
+            match number {
+                Some(number) => rows.int(*number),
+                None => rows.null(),
+            }
+            let append = |out: &mut Vec<u8>| -> Result<(), ()> {
+                out.extend_from_slice(text);
+                Ok(())
+            };
+            rows.binary(append).unwrap();
+            rows.end_row(position as u64);
+        }
+        rows
+    }
+
+    fn texts() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![Just(0), Just(b'a'), Just(255)];
+        prop_oneof![prop::collection::vec(byte, 0..4), prop::collection::vec(prop_oneof![Just(0), Just(b'a')], 13..18)]
+    }
+
+    proptest! {
+        #[test]
+        fn sorting_agrees_with_comparing(
+            keys in prop::collection::vec((prop::option::of(prop_oneof![-2i64..3, any::<i64>()]), texts()), 0..40)
+        ) {
+            let rows = rows(&keys);
+            for key in [&[0, 1][..], &[1, 0], &[1], &[0]] {
+                let order = rows.sorted(key);
+                let mut numbers = order.clone();
+                numbers.sort_unstable();
+                prop_assert!(numbers.into_iter().eq(0..u32::try_from(keys.len()).unwrap()));
+                let ascends = |pair: &[u32]| rows.compare(pair[0] as usize, pair[1] as usize, key).is_le();
+                prop_assert!(order.windows(2).all(ascends));
+            }
+        }
+    }
 }

@@ -38,14 +38,18 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
             let started = Instant::now();
             let Some(counts) = write(&**sink, &flow.work, &batch, reading).await? else { return Ok(()) };
             flow.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
-            drop(batch);
+            flow.source.take_back(batch.page.bytes);
             drop(permit);
             flow.work.committed(span, &counts, flow.options.max_rejects).await
         }
-        Outlet::Runs(sorter) => match sorter.add(&batch, reading, permit) {
-            None => Ok(()),
-            Some(load) => sorter.write(flow, load).await,
-        },
+        Outlet::Runs(sorter) => {
+            let full = sorter.add(&batch, reading, permit);
+            flow.source.take_back(batch.page.bytes);
+            match full {
+                None => Ok(()),
+                Some(load) => sorter.write(flow, load).await,
+            }
+        }
     }
 }
 

@@ -62,6 +62,11 @@ impl Transform {
 pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &str) -> Result<Batch> {
     let mut mapper: Mapper<'_> = mapping.mapper();
     let mut rows: Vec<Rows> = mapping.tables().iter().map(|table| Rows::new(table.columns.len())).collect();
+    if let ([table], [rows]) = (mapping.tables(), rows.as_mut_slice()) {
+        // A row takes about as many bytes as its line: growing step by step would copy the rows and take no less memory.
+        let items = usize::try_from(page.span.items()).unwrap_or(0);
+        *rows = Rows::with_capacity(table.columns.len(), items, page.bytes.len());
+    }
     let (mut rejects, mut skipped) = (Vec::new(), 0);
     for (position, line) in page.lines() {
         match decoder.decode(line, |item| mapper.map(item, line, position, &mut rows)) {
@@ -82,8 +87,7 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
 }
 
 fn sorted(table: &Table, rows: &Rows, unit_name: &str) -> Result<Vec<u32>> {
-    let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-    order.sort_unstable_by(|left, right| rows.compare(*left as usize, *right as usize, &table.key));
+    let order = rows.sorted(&table.key);
     let twins = order.windows(2).find(|pair| rows.compare(pair[0] as usize, pair[1] as usize, &table.key).is_eq());
     let Some(pair) = twins else { return Ok(order) };
     let (first, second) = (rows.position(pair[0] as usize), rows.position(pair[1] as usize));

@@ -9,6 +9,7 @@ mod keys;
 mod location;
 mod manifest;
 mod reader;
+mod spare;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,8 @@ use crate::model::page::{Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
 use manifest::{DataFile, Summary};
 use reader::FileReader;
+use spare::Spare;
+use std::sync::Arc;
 
 /// How to read an export.
 #[derive(Clone, Debug)]
@@ -47,6 +50,7 @@ pub struct DynamoDbExport {
     description: Description,
     /// The data file of each unit.
     files: Vec<DataFile>,
+    spare: Arc<Spare>,
 }
 
 impl DynamoDbExport {
@@ -76,7 +80,8 @@ impl DynamoDbExport {
             derived: None,
         };
         let (options, manifest_folder) = (options.clone(), folder.to_owned());
-        Ok(DynamoDbExport { objects, options, summary, manifest_folder, description, files })
+        let spare = Arc::new(Spare::new(options.page_bytes));
+        Ok(DynamoDbExport { objects, options, summary, manifest_folder, description, files, spare })
     }
 
     /// The data file, wherever it was copied to: proved.
@@ -116,7 +121,18 @@ impl Source for DynamoDbExport {
         let file = usize::try_from(unit).ok().and_then(|at| self.files.get(at));
         let file = file.ok_or_else(|| Error::internal(format!("the export has no unit {unit}")))?;
         let fetched = self.fetch(file, file.md5)?;
-        Ok(Box::new(FileReader::new(unit, file, fetched, &wanted.items, self.options.page_bytes)?))
+        Ok(Box::new(FileReader::new(
+            unit,
+            file,
+            fetched,
+            &wanted.items,
+            self.options.page_bytes,
+            Arc::clone(&self.spare),
+        )?))
+    }
+
+    fn take_back(&self, bytes: Vec<u8>) {
+        self.spare.give(bytes);
     }
 
     fn usage(&self) -> SourceUsage {

@@ -73,6 +73,11 @@ pub trait Source: Send + Sync {
     /// `Corrupt` names the unit and what is wrong with it; `Transient` when it could not be read after retries.
     fn open(&self, unit: UnitId, wanted: &Wanted) -> Result<Box<dyn UnitReader>>;
 
+    /// Takes back the memory of a page that is done with, for another page. What it holds does not matter.
+    fn take_back(&self, bytes: Vec<u8>) {
+        drop(bytes);
+    }
+
     /// What reading has taken so far.
     fn usage(&self) -> SourceUsage;
 

@@ -1,4 +1,4 @@
-//! gzip to bytes, straight into the vector that becomes a page. Every member of the file is read (the obvious decoder
+//! gzip to bytes, straight into the memory that becomes a page. Every member of the file is read (the obvious decoder
 //! stops after the first), and what follows the last one must be nothing.
 //!
 //! The inflater works in gzip mode itself: header, CRC and length of each member are checked on the way, without a
@@ -41,33 +41,37 @@ impl<R: Read> Inflate<R> {
         Inflate { input, buffer, at: 0, end: 0, member: Decompress::new_gzip(WINDOW_BITS), state: State::Inside }
     }
 
-    /// Appends to `out` until its capacity is used or the input ends; whether more may follow.
+    /// Writes to `out` until it is full or the input ends: how many bytes, and whether more may follow.
     ///
     /// # Errors
     /// `InvalidData` or `UnexpectedEof` when the input is not whole gzip; any other kind is the input's own.
-    pub(super) fn fill(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
-        while out.len() < out.capacity() && self.state != State::Done {
+    pub(super) fn fill(&mut self, out: &mut [u8]) -> io::Result<(usize, bool)> {
+        let mut written = 0;
+        while written < out.len() && self.state != State::Done {
             if self.at == self.end && !self.refill()? {
-                return Ok(false);
+                break;
             }
             if self.state == State::Between {
                 self.member = Decompress::new_gzip(WINDOW_BITS);
                 self.state = State::Inside;
             }
-            let (consumed, produced) = (self.member.total_in(), out.len());
-            let status = self.member.decompress_vec(&self.buffer[self.at..self.end], out, FlushDecompress::None);
+            let (consumed, produced) = (self.member.total_in(), self.member.total_out());
+            let (input, room) = (&self.buffer[self.at..self.end], &mut out[written..]);
+            let status = self.member.decompress(input, room, FlushDecompress::None);
             let status = status.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let consumed = usize::try_from(self.member.total_in() - consumed).unwrap_or(usize::MAX);
+            let produced = usize::try_from(self.member.total_out() - produced).unwrap_or(usize::MAX);
             self.at = self.at.saturating_add(consumed).min(self.end);
+            written = written.saturating_add(produced).min(out.len());
             match status {
                 Status::StreamEnd => self.state = State::Between,
-                _ if consumed == 0 && out.len() == produced => {
+                _ if consumed == 0 && produced == 0 => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "the inflater makes no progress"));
                 }
                 _ => {}
             }
         }
-        Ok(self.state != State::Done)
+        Ok((written, self.state != State::Done))
     }
 
     /// The input.
@@ -112,9 +116,9 @@ mod tests {
         let mut inflate = Inflate::new(input);
         let mut all = Vec::new();
         loop {
-            let mut out = Vec::with_capacity(step);
-            let more = inflate.fill(&mut out)?;
-            all.extend_from_slice(&out);
+            let mut out = vec![b'?'; step];
+            let (written, more) = inflate.fill(&mut out)?;
+            all.extend_from_slice(&out[..written]);
             if !more {
                 return Ok(all);
             }

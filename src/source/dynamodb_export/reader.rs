@@ -2,12 +2,14 @@
 
 use super::inflate::Inflate;
 use super::manifest::DataFile;
+use super::spare::Spare;
 use crate::driver::objects::Fetched;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::page::{Page, Span, UnitId};
 use crate::source::{Read, UnitReader};
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// No item comes near it (400 KB, and DynamoDB JSON is at most some ten times as long): a longer line is damage, and
@@ -22,9 +24,11 @@ pub(super) struct FileReader {
     /// What is still wanted, the next range last.
     wanted: Vec<Range<u64>>,
     page_bytes: usize,
+    spare: Arc<Spare>,
     inflate: Inflate<Fetched>,
-    /// Inflated, and not yet handed out: starts with the line at `position`.
+    /// Its first `filled` bytes are inflated, and not yet handed out: they start with the line at `position`.
     buffer: Vec<u8>,
+    filled: usize,
     position: u64,
     ended: bool,
 }
@@ -36,6 +40,7 @@ impl FileReader {
         fetched: Fetched,
         wanted: &[Range<u64>],
         page_bytes: usize,
+        spare: Arc<Spare>,
     ) -> Result<FileReader> {
         let ascending = wanted.windows(2).all(|pair| pair[0].end <= pair[1].start);
         if !ascending || wanted.iter().any(Range::is_empty) {
@@ -52,7 +57,9 @@ impl FileReader {
             wanted: wanted.iter().rev().cloned().collect(),
             page_bytes,
             inflate: Inflate::new(fetched),
-            buffer: Vec::with_capacity(page_bytes),
+            buffer: spare.take(),
+            filled: 0,
+            spare,
             position: 0,
             ended: false,
         })
@@ -61,19 +68,22 @@ impl FileReader {
     /// Makes sure that the buffer starts with a whole line; false at the end of the file.
     fn load(&mut self) -> Result<bool> {
         self.fill()?;
-        while memchr::memrchr(b'\n', &self.buffer).is_none() {
+        while memchr::memrchr(b'\n', self.lines()).is_none() {
             if self.ended {
-                if self.buffer.is_empty() {
+                if self.filled == 0 {
                     return Ok(false);
                 }
+                self.buffer.truncate(self.filled);
                 self.buffer.push(b'\n');
+                self.filled += 1;
                 return Ok(true);
             }
-            if self.buffer.len() > LINE_CAP_BYTES {
+            if self.filled > LINE_CAP_BYTES {
                 return Err(self.damaged(format!("a line is longer than {LINE_CAP_BYTES} bytes")));
             }
-            let growth = self.buffer.len().max(self.page_bytes);
-            self.buffer.reserve_exact(growth.min(LINE_CAP_BYTES + 1 - self.buffer.len()));
+            let longer = (self.filled + self.filled.max(self.page_bytes)).min(LINE_CAP_BYTES + 1);
+            self.buffer.reserve_exact(longer.saturating_sub(self.buffer.len()));
+            self.buffer.resize(longer, 0);
             self.fill()?;
         }
         Ok(true)
@@ -84,8 +94,11 @@ impl FileReader {
         if self.ended {
             return Ok(());
         }
-        match self.inflate.fill(&mut self.buffer) {
-            Ok(more) => self.ended = !more,
+        match self.inflate.fill(&mut self.buffer[self.filled..]) {
+            Ok((written, more)) => {
+                self.filled += written;
+                self.ended = !more;
+            }
             Err(error) => {
                 let corrupt = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
                 let failed = if corrupt {
@@ -100,29 +113,39 @@ impl FileReader {
         if self.ended { self.inflate.input().check_unchanged() } else { Ok(()) }
     }
 
+    /// What is inflated and not yet handed out.
+    fn lines(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
     /// Where the whole lines of the buffer end, at most `limit` of them, and how many these are.
     fn whole_lines(&self, limit: u64) -> (usize, u64) {
-        let lines = memchr::memchr_iter(b'\n', &self.buffer).count() as u64;
+        let lines = memchr::memchr_iter(b'\n', self.lines()).count() as u64;
         if lines <= limit {
-            return (memchr::memrchr(b'\n', &self.buffer).map_or(0, |last| last + 1), lines);
+            return (memchr::memrchr(b'\n', self.lines()).map_or(0, |last| last + 1), lines);
         }
         let nth = usize::try_from(limit.saturating_sub(1)).unwrap_or(usize::MAX);
-        (memchr::memchr_iter(b'\n', &self.buffer).nth(nth).map_or(0, |last| last + 1), limit)
+        (memchr::memchr_iter(b'\n', self.lines()).nth(nth).map_or(0, |last| last + 1), limit)
     }
 
     /// Passes over at most `limit` lines that are in the buffer.
     fn skip(&mut self, limit: u64) {
         let (end, lines) = self.whole_lines(limit);
-        self.buffer.drain(..end);
+        self.buffer.copy_within(end..self.filled, 0);
+        self.filled -= end;
         self.position += lines;
     }
 
     /// Hands out at most `limit` lines that are in the buffer.
     fn page(&mut self, limit: u64) -> Page {
         let (end, lines) = self.whole_lines(limit);
-        let tail = &self.buffer[end..];
-        let mut next = Vec::with_capacity(self.page_bytes.max(tail.len()));
-        next.extend_from_slice(tail);
+        let tail = &self.buffer[end..self.filled];
+        let mut next = self.spare.take();
+        if next.len() < tail.len() {
+            next.resize(tail.len(), 0);
+        }
+        next[..tail.len()].copy_from_slice(tail);
+        self.filled = tail.len();
         let mut bytes = std::mem::replace(&mut self.buffer, next);
         bytes.truncate(end);
         if end < bytes.capacity() / 2 {
