@@ -50,8 +50,12 @@ impl Backfill {
                 self.checkpoint.run()
             )));
         }
-        let dir =
-            Arc::new(SpillDir::open(&self.options.spill_dir, self.checkpoint.incarnation(), self.options.spill_limit)?);
+        let dir = Arc::new(SpillDir::open(
+            &self.options.spill_dir,
+            self.checkpoint.incarnation(),
+            self.options.spill_limit,
+            self.source.description().bytes,
+        )?);
         if self.loaded().await? {
             return Ok(Ended::Drained);
         }

@@ -3,7 +3,7 @@
 
 use super::gather::Sorted;
 use super::run::{Damage, Run, verify};
-use super::{Fault, RunInfo};
+use super::{Compression, Fault, RunInfo};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -19,6 +19,7 @@ const RESERVE_BYTES: u64 = 64 << 20;
 pub struct SpillDir {
     path: PathBuf,
     limit: Option<u64>,
+    compression: Compression,
     /// Bytes of all runs. Held while one is written, so that two together do not take more than there is.
     used: Mutex<u64>,
     _lock: File,
@@ -26,11 +27,11 @@ pub struct SpillDir {
 
 impl SpillDir {
     /// Opens, or makes, the folder of the run that `incarnation` tells from all others, below `parent`; runs in it may
-    /// take `limit` bytes.
+    /// take `limit` bytes. They are compressed unless there is room for twice the `size` of what is sorted.
     ///
     /// # Errors
     /// `Config` when it cannot be made; `Refused` when another process uses it.
-    pub fn open(parent: &Path, incarnation: u64, limit: Option<u64>) -> Result<SpillDir> {
+    pub fn open(parent: &Path, incarnation: u64, limit: Option<u64>, size: Option<u64>) -> Result<SpillDir> {
         let path = folder(parent, incarnation);
         let failed = |error: io::Error| {
             Error::config(format!("folder for sorted runs {}: cannot be used; see --spill-dir", path.display()))
@@ -38,8 +39,11 @@ impl SpillDir {
         };
         fs::create_dir_all(&path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
+        let room = free_bytes(&path)?.min(limit.unwrap_or(u64::MAX));
+        let is_ample = size.is_some_and(|size| room / 2 > size);
+        let compression = if is_ample { Compression::None } else { Compression::Lz4 };
         match lock.try_lock() {
-            Ok(()) => Ok(SpillDir { limit, used: Mutex::new(0), _lock: lock, path }),
+            Ok(()) => Ok(SpillDir { limit, compression, used: Mutex::new(0), _lock: lock, path }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::refused(format!("{}: another process is sorting or loading this run", path.display())))
             }
@@ -79,7 +83,7 @@ impl SpillDir {
         let allowed = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(*used));
         let free = free_bytes(&self.path)?.saturating_sub(RESERVE_BYTES);
         let name = format!("run-{:016x}", rand::random::<u64>());
-        let info = rows.write(&self.path, &name, Some(allowed.min(free)))?;
+        let info = rows.write(&self.path, &name, self.compression, Some(allowed.min(free)))?;
         *used += info.bytes;
         Ok(info)
     }
