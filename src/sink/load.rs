@@ -135,7 +135,7 @@ mod tests {
     fn table() -> Table {
         let column = |name: &str, ty| Column { name: name.into(), ty, nullable: false };
         let columns = vec![column("k", ColumnType::Varbinary(9)), column("v`", ColumnType::Text)];
-        Table { name: "orders".into(), columns, key: vec![0] }
+        Table { name: "orders".into(), columns, key: vec![0], indexes: Vec::new() }
     }
 
     #[test]
