@@ -320,4 +320,21 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn merged_rows_know_their_unit_and_a_pages_rows_have_their_pages() {
+        let mut rows = Rows::new(1);
+        rows.int(1);
+        rows.end_row(7);
+        assert_eq!((rows.unit(0, 3), rows.position(0)), (3, 7));
+
+        rows.clear();
+        assert!(rows.is_empty());
+        for (unit, position) in [(5, 8), (4, 9)] {
+            rows.int(2);
+            rows.end_row_of(unit, position);
+        }
+        assert_eq!([0, 1].map(|row| (rows.unit(row, 3), rows.position(row))), [(5, 8), (4, 9)]);
+        assert_eq!(rows.cell(1, 0), CellRef::Int(2));
+    }
 }

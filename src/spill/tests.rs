@@ -401,7 +401,7 @@ fn a_run_without_rows_is_sound_and_gives_none() {
 fn pieces_are_even_however_skewed_the_keys_are() {
     let dir = TempDir::new().unwrap();
     // nine of ten rows have neighbouring keys, and each run has its share of them
-    let id = |at: u32| if at % 10 == 0 { at * 1000 } else { 1_000_000 + at };
+    let id = |at: u32| if at.is_multiple_of(10) { at * 1000 } else { 1_000_000 + at };
     let groups: Vec<Vec<Batch>> = (0..4)
         .map(|run| vec![batch(run, &(0..5000).map(|at| (1, id(at * 4 + run), 100)).collect::<Vec<_>>())])
         .collect();
