@@ -16,6 +16,7 @@ mod generator;
 mod health;
 mod into_dynamo;
 mod keys;
+mod load;
 mod rejects;
 mod roundtrip;
 mod s3;
