@@ -18,6 +18,7 @@ mod health;
 mod indexes;
 mod into_dynamo;
 mod keys;
+mod load;
 mod rejects;
 mod roundtrip;
 mod s3;

@@ -22,7 +22,7 @@ const CHUNK: usize = 128 << 10;
 /// The control tables' statements of a transaction, and some room.
 const STATEMENT_CACHE: usize = 32;
 
-/// As many warnings as the protocol can count; sessions list 64 of them unless told otherwise.
+/// As many warnings as the protocol can count; sessions list 64 (MariaDB) or 1024 of them unless told otherwise.
 const WARNINGS_MAX: u32 = 65_535;
 
 /// A connection that can load.
@@ -31,6 +31,8 @@ pub(super) struct Local {
     /// Buffers of past loads.
     spares: Spares,
     chunk: usize,
+    /// Warnings that SHOW WARNINGS lists at most.
+    pub(super) warnings_max: usize,
 }
 
 pub(super) async fn connect(target: &MySqlTarget) -> FaultResult<(Local, Facts)> {
@@ -47,17 +49,31 @@ pub(super) async fn connect(target: &MySqlTarget) -> FaultResult<(Local, Facts)>
     let connection = opened
         .map_err(|_| Fault::new(FaultKind::Lost, "timeout", "no answer while connecting"))?
         .map_err(|error| fault(&error))?;
-    let mut local = Local { connection, spares: Spares::default(), chunk: CHUNK };
+    let mut local = Local { connection, spares: Spares::default(), chunk: CHUNK, warnings_max: 0 };
     for text in mysql::settings(target) {
         run(&mut local, &Statement::new(text)).await?;
     }
     // What a load did is told by its info line and its warnings: all of them, notes too, in one language.
-    let told = format!("SET SESSION max_error_count = {WARNINGS_MAX}, sql_notes = 1, lc_messages = 'en_US'");
+    // And who falls silent inside a load is let go of as one who falls silent between statements.
+    let idle = target.idle_max.as_secs().max(1);
+    let told = format!("SET SESSION sql_notes = 1, lc_messages = 'en_US', net_read_timeout = {idle}");
     run(&mut local, &Statement::new(told)).await?;
+    local.warnings_max = warnings_max(&mut local).await?;
     let row = fetch(&mut local, &Statement::new(mysql::FACTS.to_owned()), &[]).await?;
     let facts = mysql::facts(row.first().map(Vec::as_slice).unwrap_or_default());
     local.chunk = CHUNK.min(facts.max_packet / 2).max(1);
     Ok((local, facts))
+}
+
+/// Has the server list as many warnings as it lets us: on MySQL a plain user may not choose.
+async fn warnings_max(local: &mut Local) -> FaultResult<usize> {
+    match run(local, &Statement::new(format!("SET SESSION max_error_count = {WARNINGS_MAX}"))).await {
+        Err(fault) if fault.kind != FaultKind::Blocked => return Err(fault),
+        _ => {}
+    }
+    let rows = fetch(local, &Statement::new("SELECT @@max_error_count".to_owned()), &[]).await?;
+    let count = rows.first().and_then(|row| row.first()).and_then(Fetched::int);
+    Ok(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0))
 }
 
 async fn open(target: &MySqlTarget, tls: Option<SslOpts>) -> Result<Conn, Error> {

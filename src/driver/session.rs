@@ -231,6 +231,15 @@ impl Session {
         matches!(self.wire, Wire::Local(_))
     }
 
+    /// How many of a load's warnings the server lists at most.
+    #[must_use]
+    pub fn warnings_max(&self) -> usize {
+        match &self.wire {
+            Wire::Local(connection) => connection.warnings_max,
+            Wire::MySql(_) | Wire::Sqlite(_) => 0,
+        }
+    }
+
     /// Runs a LOAD DATA LOCAL statement with the rows of `order` as its file: cells between tabs, escaped by backslashes,
     /// lines ended by newlines, UTF-8; the columns marked in `hex` as hex digits.
     ///

@@ -12,7 +12,7 @@ use crate::mapping::{ColumnType, Table};
 use crate::model::dialect::Dialect;
 use crate::model::rows::{CellRef, Rows};
 
-/// Lines of a load. The server counts warnings up to 65,535, so every skipped line can be told of.
+/// Lines of a load: the protocol counts warnings up to 65,535, so there are more of those than lines that can be skipped.
 const LINES_MAX: usize = 65_000;
 
 /// A duplicate key, in both servers' numbers.
@@ -58,11 +58,19 @@ impl Load {
         }
     }
 
-    /// Loads rows in this order; returns how many were there already.
+    /// Loads rows in this order; returns how many were there already. When some may be, a load has no more lines than the
+    /// server lists warnings, or the skipped ones could not all be told.
     ///
     /// # Errors
     /// `Unloadable` when the insert path has to decide; a fault that does not depend on how rows are sent.
-    pub(super) async fn write(&self, session: &mut Session, rows: &Rows, order: &[u32]) -> Result<u64, Abort> {
+    pub(super) async fn write(
+        &self,
+        session: &mut Session,
+        rows: &Rows,
+        order: &[u32],
+        may_be_present: bool,
+    ) -> Result<u64, Abort> {
+        let lines_max = if may_be_present { LINES_MAX.min(session.warnings_max()).max(1) } else { LINES_MAX };
         let is_text = |row: &u32| {
             let bytes = rows.row(*row as usize).zip(&self.binary).filter(|(_, binary)| **binary);
             bytes.map(|(cell, _)| cell).all(is_utf8)
@@ -70,7 +78,7 @@ impl Load {
         let (statement, hex) =
             if order.iter().all(is_text) { (&self.plain, &[][..]) } else { (&self.digits, self.binary.as_slice()) };
         let mut present = 0;
-        for lines in order.chunks(LINES_MAX) {
+        for lines in order.chunks(lines_max) {
             let loaded = session.load(statement, rows, lines, hex).await.map_err(declined)?;
             let unproved = || Abort::Unloadable("the load was answered with more than rows already there".to_owned());
             present += self.present(&loaded, lines.len() as u64).ok_or_else(unproved)?;

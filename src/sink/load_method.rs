@@ -22,8 +22,8 @@ pub enum LoadMethod {
     Auto,
 }
 
-/// The sessions that load rows into `tables` of the server behind `pool`; none when they are to be inserted. Why `Auto`
-/// comes to that, the log tells in one line.
+/// The sessions that load rows into `tables`, which take loads, of the server behind `pool`; none when they are to be
+/// inserted. When that is the server's doing, the log tells why in one line.
 ///
 /// # Errors
 /// `Config` when `LoadData` was asked for and cannot be; of connecting.
@@ -33,7 +33,15 @@ pub(super) async fn choose(
     tables: &[&Table],
     sessions: usize,
 ) -> Result<Option<Arc<Pool>>> {
-    let Some(target) = pool.target().loading() else { return Ok(None) };
+    let Some(target) = pool.target().loading().filter(|_| !tables.is_empty()) else {
+        return match method {
+            LoadMethod::LoadData => Err(Error::config(
+                "--load-method load-data: --on-conflict replace overwrites rows, LOAD DATA would delete them first: leave \
+                 one of the two away",
+            )),
+            LoadMethod::Insert | LoadMethod::Auto => Ok(None),
+        };
+    };
     let name = target.to_string();
     let loading = Arc::new(Pool::new(target, sessions));
     let why = match refusal(&loading, tables).await {
@@ -54,9 +62,6 @@ pub(super) async fn choose(
 
 /// Why rows cannot be loaded, with the next step; none when they can.
 async fn refusal(pool: &Pool, tables: &[&Table]) -> Result<Option<String>, Fault> {
-    if tables.is_empty() {
-        return Ok(Some("--on-conflict replace overwrites rows, LOAD DATA would delete them first".to_owned()));
-    }
     let mut probes = 1;
     loop {
         match probe(pool, tables).await {
@@ -73,6 +78,13 @@ async fn probe(pool: &Pool, tables: &[&Table]) -> Result<Option<String>, Fault> 
     let answer = loan.session.fetch("SELECT @@local_infile", &[]).await?;
     if answer.first().and_then(|row| row[0].int()) == Some(0) {
         return Ok(Some("the server has local_infile off, SET GLOBAL local_infile = ON allows it".to_owned()));
+    }
+    // Galera may commit within a load, and with it what the transaction has not proved yet.
+    let splits = "SHOW GLOBAL VARIABLES WHERE variable_name = 'wsrep_load_data_splitting' AND value <> 'OFF'";
+    if !loan.session.fetch_named(splits).await?.is_empty() {
+        return Ok(Some(
+            "the server commits within loads, SET GLOBAL wsrep_load_data_splitting = OFF ends that".to_owned(),
+        ));
     }
     for table in tables {
         let load = Load::new(table, loan.session.dialect());

@@ -131,7 +131,11 @@ impl SqlSink {
     /// Writes the rows this sink writes, if any, and records how the batch ended, in one transaction.
     pub(super) async fn record(&self, batch: &Batch, commit: Commit, settled: &Settled) -> Result<Counts, WriteError> {
         let mut waits = Waits::new(commit);
-        let (mut again, mut loads) = (false, self.loading.is_some() && self.takes_loads(batch));
+        let (mut again, mut loads) = (false, self.loading.is_some());
+        if loads && let Some(reason) = self.declines(batch) {
+            self.monitor.event(&Event::Unloadable { span: commit.span, reason });
+            loads = false;
+        }
         loop {
             let writer = self.writers.enter().await;
             let pool = self.loading.as_deref().filter(|_| loads).unwrap_or(&self.pool);
@@ -173,13 +177,15 @@ impl SqlSink {
         }
     }
 
-    /// Whether the batch is to be loaded: all of it, since it is one transaction.
-    fn takes_loads(&self, batch: &Batch) -> bool {
+    /// Why the batch is not even tried to be loaded, all of it, since it is one transaction; none when it is.
+    fn declines(&self, batch: &Batch) -> Option<&'static str> {
         let loadable =
             |table: usize| batch.tables[table].order.is_empty() || matches!(self.loads.get(table), Some(Some(_)));
-        self.unloadable.load(Ordering::Relaxed) < UNLOADABLE_MAX
-            && !self.inserts.is_empty()
-            && (0..batch.tables.len()).all(loadable)
+        if !(0..batch.tables.len()).all(loadable) {
+            return Some("rows of one of its tables may be overwritten");
+        }
+        let hopeless = self.unloadable.load(Ordering::Relaxed) >= UNLOADABLE_MAX;
+        hopeless.then_some("so many pages in a row could not be loaded")
     }
 
     /// Waits as the fault demands, or gives up.

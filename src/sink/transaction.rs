@@ -184,8 +184,9 @@ async fn load_table(
     if order.iter().any(|row| sink.inserts[table].too_big(rows, *row, limit).is_some()) {
         return Err(unloadable("a row exceeds the server's max_allowed_packet"));
     }
-    let present = load.write(session, rows, order).await?;
-    if present > 0 && sink.guarded.get(table).copied().unwrap_or(false) {
+    let guarded = sink.guarded.get(table).copied().unwrap_or(false);
+    let present = load.write(session, rows, order, !guarded).await?;
+    if present > 0 && guarded {
         return Err(unloadable("a row is there in a table that was empty"));
     }
     outcomes.written -= present;

@@ -22,7 +22,9 @@ fn kill_at_random(orders: &Orders) {
         let place = Place::all(folder.path()).swap_remove(runs % 3);
         let mut limit = Duration::from_millis(1500);
         for _ in 0..2 + rng.below(3) {
-            let running = orders.engine(&place).spawn();
+            // one run may go on by the other method
+            let method = if rng.below(3) == 0 { "insert" } else { "auto" };
+            let running = orders.engine(&place).args(&["--load-method", method]).spawn();
             std::thread::sleep(while_below(rng, limit));
             let outcome = running.kill();
             if outcome.signal().is_none() {

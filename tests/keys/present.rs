@@ -60,11 +60,11 @@ async fn rows_that_are_there_are_kept_or_replaced_and_counted_exactly() {
         ("all but one", |at| at != 99),
         ("all", |_| true),
     ];
-    for (name, chosen) in choices {
+    for ((name, chosen), method) in choices.into_iter().zip(["auto", "insert"].into_iter().cycle()) {
         for target in targets(folder.path()).await {
             target.execute(&schema(folder.path(), &target)).await;
             let there = put(&target, &truth, chosen).await;
-            let args = ["--key", FLAG];
+            let args = ["--key", FLAG, "--load-method", method];
             let ended = Backfill::new(folder.path(), &from, &target, &args).run().expect(0);
             ended.counts([items, items - there, there, 0, 0]);
             assert_eq!(untouched(&target).await, there, "{target} {name}: a row that was there was overwritten");
