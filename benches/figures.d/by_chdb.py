@@ -1,6 +1,8 @@
 """The orders by chdb (ClickHouse in the process): the gzipped lines into the table `orders`, columns as the engine makes them.
 
     by_chdb.py EXPORT PORT
+
+As it comes: max_insert_threads makes no difference, its table function `mysql` writes over one connection.
 """
 
 import sys
@@ -29,6 +31,5 @@ chdb.query(
         concat('{{"street":', toJSONString(Item.address.M.street.S), ',"zip":', toJSONString(Item.address.M.zip.S),
             ',"geo":', toJSONString(arrayMap(part -> part.N, Item.address.M.geo.L)), '}}')
     FROM file('{export}/AWSDynamoDB/*/data/*.json.gz', 'JSONEachRow', '{ITEM}')
-    SETTINGS max_threads = 4, max_insert_threads = 4
     """
 )
