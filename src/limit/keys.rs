@@ -9,7 +9,7 @@
 
 use super::bucket::{Bucket, seconds};
 use super::pace::{Pace, Throttled};
-use super::resource::{Meter, REST};
+use super::resource::{Meter, REST, Refusal};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
@@ -129,12 +129,19 @@ impl Keys {
         zone.bucket.take(-estimate, zone.pace.rate(now));
     }
 
-    /// The partition behind `key` refused a request that was let through at `sent`.
-    pub fn throttled(&mut self, key: u32, estimate: f64, sent: Duration, now: Duration) {
+    /// The partition behind `key` refused a request, or a part of it, that has been charged what it cost.
+    pub fn throttled(&mut self, key: u32, refusal: Refusal, now: Duration) {
         self.failed(key, now);
         let zone = self.zone(key, now);
-        let delivered = zone.delivered.rate(now);
-        zone.pace.cut(Throttled { sent, allowed: PARTITION, delivered, request: estimate }, now);
+        let throttled = Throttled {
+            sent: refusal.sent,
+            allowed: PARTITION,
+            delivered: zone.delivered.rate(now),
+            request: refusal.request,
+            // one refusal is one too many: what a partition gives is fixed
+            many: true,
+        };
+        zone.pace.cut(throttled, now);
         zone.bucket.drain(zone.pace.rate(now) * REST);
     }
 
@@ -218,6 +225,10 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
+    fn refusal(request: f64, sent: Duration) -> Refusal {
+        Refusal { sent, request, part: 1.0 }
+    }
+
     #[test]
     fn a_key_without_trouble_is_always_ready() {
         let mut keys = Keys::new(1);
@@ -235,7 +246,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..20 {
             keys.reserve(7, 1.0, now);
-            keys.throttled(7, 1.0, now, now);
+            keys.throttled(7, refusal(1.0, now), now);
             let ready = keys.ready_at(7, now);
             waits.push(ready - now);
             now = ready;
@@ -253,10 +264,10 @@ mod tests {
     fn a_served_request_ends_the_backoff() {
         let mut keys = Keys::new(1);
         for second in 0..5 {
-            keys.throttled(7, 1.0, at(f64::from(second)), at(f64::from(second)));
+            keys.throttled(7, refusal(1.0, at(f64::from(second))), at(f64::from(second)));
         }
         keys.charge(7, 1.0, 1.0, at(100.0));
-        keys.throttled(7, 1.0, at(101.0), at(101.0));
+        keys.throttled(7, refusal(1.0, at(101.0)), at(101.0));
         assert!(keys.rests[&7].until < at(101.1));
     }
 
@@ -264,7 +275,7 @@ mod tests {
     fn neighbours_of_one_zone_are_paced_together_and_rest_alone() {
         let mut keys = Keys::new(1);
         keys.lay_out(100, 5);
-        keys.throttled(13, 1.0, at(0.9), at(1.0));
+        keys.throttled(13, refusal(1.0, at(0.9)), at(1.0));
         assert!(keys.rate(10, at(1.0)).is_finite() && keys.rate(19, at(1.0)).is_finite());
         assert!(keys.rate(9, at(1.0)).is_infinite() && keys.rate(20, at(1.0)).is_infinite());
         for _ in 0..4 {
@@ -282,7 +293,7 @@ mod tests {
         keys.lay_out(100, 5);
         for key in [15, 25, 95] {
             keys.charge(key, 100.0, 100.0, at(0.5));
-            keys.throttled(key, 100.0, at(0.9), at(1.0));
+            keys.throttled(key, refusal(100.0, at(0.9)), at(1.0));
         }
         let before = (keys.rate(25, at(1.0)), keys.rate(95, at(1.0)));
         (10..19).for_each(|key| keys.forget(key));
@@ -298,7 +309,7 @@ mod tests {
         keys.lay_out(100, 5);
         keys.waits(12, at(1.0));
         assert_eq!(keys.free_at(13, at(1.0)), at(1.0), "as long as it is not paced");
-        keys.throttled(12, 1.0, at(0.9), at(1.0));
+        keys.throttled(12, refusal(1.0, at(0.9)), at(1.0));
         let later = at(2.0);
         assert!(keys.free_at(13, later) > later);
         keys.waits_no_more(12, later);

@@ -10,7 +10,7 @@
 
 use super::keys::Keys;
 use super::rate::Rate;
-use super::resource::Resource;
+use super::resource::{Refusal, Resource};
 use super::throttle::{ThrottleReason, What};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -221,16 +221,17 @@ impl Limiter {
                 let of_indexes: f64 = indexes.iter().map(|(_, units)| units).sum();
                 self.charge(&sent, (units - of_indexes).max(0.0), Some(indexes), now);
                 if unprocessed {
-                    self.throttled(&sent, &ThrottleReason::unstated(true), now);
+                    let part = (1.0 - (units - of_indexes) / sent.ask.estimate).clamp(0.0, 1.0);
+                    self.throttled(&sent, part, &ThrottleReason::unstated(true), now);
                 }
             }
             Outcome::Throttled(reasons) => {
                 self.charge_nothing(&sent, now);
                 for reason in reasons {
-                    self.throttled(&sent, reason, now);
+                    self.throttled(&sent, 1.0, reason, now);
                 }
                 if reasons.is_empty() {
-                    self.throttled(&sent, &ThrottleReason::unstated(false), now);
+                    self.throttled(&sent, 1.0, &ThrottleReason::unstated(false), now);
                 }
             }
             // what was reserved stays taken
@@ -329,14 +330,17 @@ impl Limiter {
         }
     }
 
-    fn throttled(&mut self, sent: &Sent, reason: &ThrottleReason, now: Duration) {
-        let (key, estimate) = (sent.ask.key, sent.ask.estimate);
+    /// `part` of what was sent was refused, 0 to 1.
+    fn throttled(&mut self, sent: &Sent, part: f64, reason: &ThrottleReason, now: Duration) {
+        let key = sent.ask.key;
+        let refusal = Refusal { sent: sent.at, request: sent.ask.estimate, part };
         let of_table = match &reason.what {
             What::TableKeyRange | What::IndexKeyRange(_) => false,
             What::IndexProvisioned(name) | What::IndexOnDemandMax(name) | What::IndexAccount(name) => {
                 let at = self.index(name, now);
                 let index = &mut self.indexes[at];
-                index.resource.throttled(reason, sent.at, estimate * index.ratio, now);
+                let refusal = Refusal { request: refusal.request * index.ratio, ..refusal };
+                index.resource.throttled(reason, refusal, now);
                 return;
             }
             What::TableProvisioned | What::TableOnDemandMax | What::TableAccount => true,
@@ -346,9 +350,9 @@ impl Limiter {
             }
         };
         if of_table {
-            self.table.throttled(reason, sent.at, estimate, now);
+            self.table.throttled(reason, refusal, now);
         } else {
-            self.keys.throttled(key, estimate, sent.at, now);
+            self.keys.throttled(key, refusal, now);
         }
     }
 

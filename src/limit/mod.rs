@@ -4,7 +4,8 @@
 //! through hours in milliseconds. No task, no sleep, no client type.
 //!
 //! - [`limiter`]: one per table and direction. Who may send the next request, and when. Built from [`bucket`] (debt),
-//!   [`pace`] (what a congested server is believed to give), [`resource`] (a table or an index) and [`keys`] (a segment).
+//!   [`pace`] (what a congested server is believed to give), [`refused`] (how much it refuses), [`resource`] (a table or an
+//!   index) and [`keys`] (a segment).
 //! - [`pages`]: how large a page to ask for, and what it will cost; [`need`]: which segment most needs the next one.
 //! - [`budget`]: what was typed, turned into a rate; [`price`]: how much money that is; [`throttle`]: why the server said no.
 //! - [`width`]: how many transactions at once.
@@ -21,6 +22,7 @@ pub mod pace;
 pub mod pages;
 pub mod price;
 pub mod rate;
+pub mod refused;
 pub mod resource;
 pub mod retry;
 pub mod throttle;

@@ -3,6 +3,7 @@
 use super::bucket::Bucket;
 use super::pace::{Pace, Throttled};
 use super::rate::Rate;
+use super::refused::Refused;
 use super::throttle::ThrottleReason;
 use std::time::Duration;
 
@@ -13,6 +14,17 @@ pub(super) const REST: f64 = 0.25;
 /// What a cut takes off. Much: what lacks here is missed by the foreground too, and what others leave changes all the time.
 const CUT: f64 = 0.3;
 
+/// A request that was refused, wholly or in part.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// When it was let through.
+    pub sent: Duration,
+    /// Units that it was meant to cost.
+    pub request: f64,
+    /// The part of it that was refused, 0 to 1.
+    pub part: f64,
+}
+
 /// A budget, its bucket, and what throttles have taught about the server behind it.
 #[derive(Debug)]
 pub struct Resource {
@@ -20,6 +32,7 @@ pub struct Resource {
     pace: Pace,
     bucket: Bucket,
     delivered: Meter,
+    refused: Refused,
     reason: Option<ThrottleReason>,
 }
 
@@ -32,6 +45,7 @@ impl Resource {
             pace: Pace::new(CUT),
             bucket: Bucket::clumping(now),
             delivered: Meter::new(Duration::from_secs(2), now),
+            refused: Refused::default(),
             reason: None,
         }
     }
@@ -73,14 +87,24 @@ impl Resource {
         self.refill(now);
         self.bucket.take(actual - estimate, self.rate(now));
         self.delivered.add(actual, now);
+        self.refused.answered();
     }
 
-    /// A request that was let through at `sent` was refused because this ran out.
-    pub fn throttled(&mut self, reason: &ThrottleReason, sent: Duration, request: f64, now: Duration) {
+    /// A request that was let through at `sent`, and has been charged what it cost, was refused, or a part of it, because
+    /// this ran out.
+    pub fn throttled(&mut self, reason: &ThrottleReason, refusal: Refusal, now: Duration) {
         self.refill(now);
-        let allowed = self.budget.units();
-        self.pace.cut(Throttled { sent, allowed, delivered: self.delivered.rate(now), request }, now);
-        self.bucket.drain(self.rate(now) * REST);
+        self.refused.refused(refusal.part);
+        let throttled = Throttled {
+            sent: refusal.sent,
+            allowed: self.budget.units(),
+            delivered: self.delivered.rate(now),
+            request: refusal.request,
+            many: self.refused.is_many(),
+        };
+        if self.pace.cut(throttled, now) {
+            self.bucket.drain(self.rate(now) * REST);
+        }
         self.reason = Some(reason.clone());
     }
 
@@ -145,6 +169,10 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
+    fn refused_at(seconds: f64) -> Refusal {
+        Refusal { sent: at(seconds), request: 1.0, part: 1.0 }
+    }
+
     /// Sends one-unit requests as fast as they may pass, from `from` to `until` seconds; how many passed.
     fn passed(resource: &mut Resource, from: f64, until: f64) -> f64 {
         let (mut now, mut count) = (at(from), 0.0);
@@ -172,7 +200,7 @@ mod tests {
     fn a_throttle_slows_it_and_says_why_until_it_has_recovered() {
         let mut resource = Resource::new(Rate::per_second(50.0), Duration::ZERO);
         passed(&mut resource, 0.0, 10.0);
-        resource.throttled(&ThrottleReason::unstated(false), at(9.9), 1.0, at(10.0));
+        resource.throttled(&ThrottleReason::unstated(false), refused_at(9.9), at(10.0));
         assert!(resource.rate(at(10.0)) < 45.0);
         assert!(resource.reason(at(20.0)).is_some());
         assert!(resource.reason(at(60.0)).is_none());
@@ -183,7 +211,7 @@ mod tests {
     fn a_new_budget_moves_what_throttles_taught_with_it() {
         let mut resource = Resource::new(Rate::per_second(100.0), Duration::ZERO);
         passed(&mut resource, 0.0, 10.0);
-        resource.throttled(&ThrottleReason::unstated(false), at(9.9), 1.0, at(10.0));
+        resource.throttled(&ThrottleReason::unstated(false), refused_at(9.9), at(10.0));
         let before = resource.rate(at(11.0));
         resource.set_budget(Rate::per_second(50.0), at(11.0));
         assert!((resource.rate(at(11.0)) - before / 2.0).abs() < 1e-6);

@@ -32,6 +32,9 @@ pub(crate) struct Scenario {
     /// Share of requests whose outcome stays unknown; half of them were served.
     #[serde(default)]
     pub(crate) unknown: f64,
+    /// Share of requests that are refused whatever the rate.
+    #[serde(default)]
+    pub(crate) chance: f64,
     /// Throttles come without reasons.
     #[serde(default)]
     pub(crate) silent: bool,

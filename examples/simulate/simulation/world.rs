@@ -204,8 +204,10 @@ impl<'a> World<'a> {
         let (mut passed, mut units, mut reasons) = (Vec::new(), 0.0, Vec::new());
         let mut indexes = vec![0.0; self.table.indexes.len()];
         let touches = if served { self.work.touches(&flight.request, &mut self.rng) } else { Vec::new() };
+        let by_chance = self.scenario.chance > 0.0 && self.rng.random_bool(self.scenario.chance);
         for touch in touches {
-            match self.table.ask(&touch, self.now) {
+            let admitted = if by_chance { Err(vec![chance(self.direction)]) } else { self.table.ask(&touch, self.now) };
+            match admitted {
                 Ok(()) => {
                     units += touch.units;
                     touch.indexes.iter().for_each(|(index, _, units)| indexes[*index] += units);
@@ -350,6 +352,11 @@ fn table(scenario: &Scenario) -> Table {
         table.write.set_account(account, Duration::ZERO);
     }
     table
+}
+
+/// What a refusal that no shortage explains says all the same.
+fn chance(direction: Direction) -> Reason {
+    Reason { reason: format!("Table{direction:?}ProvisionedThroughputExceeded"), resource: String::new() }
 }
 
 fn parsed(reasons: &[Reason], silent: bool) -> Vec<ThrottleReason> {
