@@ -91,11 +91,13 @@ pub fn sorted_numbers(members: Strings<'_>) -> Vec<String> {
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
-    if to_be_escaped(text.as_bytes()).is_none() {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        write_escaped(text.as_bytes(), out);
+    let mut rest = text.as_bytes();
+    while let Some((clean, [byte, after @ ..])) = to_be_escaped(rest).map(|at| rest.split_at(at)) {
+        out.extend_from_slice(clean);
+        write_escaped(*byte, out);
+        rest = after;
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
@@ -125,29 +127,18 @@ fn escaped_in(word: u64) -> u64 {
     (is(b'"') | is(b'\\') | below(word, b' ')) & HIGH
 }
 
-fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut clean = 0;
-    for (index, byte) in bytes.iter().enumerate() {
-        let short: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0..=0x1f => b"",
-            _ => continue,
-        };
-        out.extend_from_slice(&bytes[clean..index]);
-        if short.is_empty() {
+fn write_escaped(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
             out.extend_from_slice(b"\\u00");
             out.push(HEX[usize::from(byte >> 4)]);
             out.push(HEX[usize::from(byte & 15)]);
-        } else {
-            out.extend_from_slice(short);
         }
-        clean = index + 1;
     }
-    out.extend_from_slice(&bytes[clean..]);
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
