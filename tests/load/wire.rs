@@ -40,7 +40,8 @@ async fn parameters_of_any_bytes_arrive_as_they_are() {
     let all: Vec<u8> = (0..=255).collect();
     for kind in BOTH {
         let database = shared(kind).database().await;
-        let table = "CREATE TABLE t (k VARBINARY(300) PRIMARY KEY, b LONGBLOB, n BIGINT, d DOUBLE, v LONGTEXT)";
+        let table =
+            "CREATE TABLE t (k VARBINARY(300) PRIMARY KEY, b LONGBLOB, n BIGINT, d DOUBLE, v LONGTEXT) CHARSET utf8mb4";
         execute(&mut database.connect().await, table).await;
         let mut session = session(&database).await;
         let insert = Statement::new("INSERT INTO t VALUES (?, ?, ?, ?, ?)".to_owned());
