@@ -24,7 +24,11 @@ fn rows(values: &[(i64, &str)]) -> Rows {
     let mut rows = Rows::new(2);
     for ((key, value), position) in values.iter().zip(0..) {
         rows.int(*key);
-        rows.text(|out| Ok::<(), ()>(out.extend_from_slice(value.as_bytes()))).unwrap();
+        let append = |out: &mut Vec<u8>| {
+            out.extend_from_slice(value.as_bytes());
+            Ok::<(), ()>(())
+        };
+        rows.text(append).unwrap();
         rows.end_row(position);
     }
     rows
