@@ -68,7 +68,7 @@ async fn refusal(pool: &Pool, tables: &[&Table]) -> Result<Option<String>, Fault
             Ok(refusal) => return Ok(refusal),
             Err(fault) if fault.kind == FaultKind::Lost && probes == PROBES_MAX => return Err(fault),
             Err(fault) if fault.kind == FaultKind::Lost => probes += 1,
-            Err(fault) => return Ok(Some(fault.into_error("the server refuses it").to_string())),
+            Err(fault) => return Ok(Some(fault.into_error("it does not work here").to_string())),
         }
     }
 }

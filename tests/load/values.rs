@@ -116,6 +116,7 @@ fn items() -> Vec<Value> {
     let numbers = ["0", "-1", "2147483647", "-2147483648"];
     let decimals = ["0", "-0.0000000001", "9999999999999999999999999999.9999999999", "1E+20", "12.50"];
     let doubles = ["0", "0.1", "-1E-130", "9.9999999999999999999999999999999999999E+125", "3.141592653589793", "1E+16"];
+    let days = ["1000-01-01", "9999-12-31", "2024-02-29"];
     let moments = ["1000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2024-02-29T12:34:56.000001+02:00"];
     let bytes: Vec<Vec<u8>> = vec![vec![], (0..=255).collect(), vec![0xff], vec![0xc3], b"\\N".to_vec(), vec![0; 9]];
     let item = |number: usize| {
@@ -128,7 +129,7 @@ fn items() -> Vec<Value> {
             "c4": {"N": if number.is_multiple_of(2) { i64::MAX } else { i64::MIN }.to_string()},
             "c5": {"N": pick(&numbers)}, "c6": {"N": pick(&decimals)}, "c7": {"N": pick(&doubles)},
             "c8": {"BOOL": number.is_multiple_of(3)},
-            "c9": {"S": &pick(&moments)[..10]}, "c10": {"S": pick(&moments)},
+            "c9": {"S": pick(&days)}, "c10": {"S": pick(&moments)},
             "c11": {"M": {format!("a{text}"): {"S": text}, "deep": {"L": [{"B": binary}, {"N": "1"}, {"NULL": true}]}}},
         });
         // a NULL in every column in turn, and in all of them

@@ -24,7 +24,11 @@ fn rows(values: &[(i64, &str)]) -> Rows {
     let mut rows = Rows::new(2);
     for ((key, value), position) in values.iter().zip(0..) {
         rows.int(*key);
-        rows.text(|out| Ok::<(), ()>(out.extend_from_slice(value.as_bytes()))).unwrap();
+        let append = |out: &mut Vec<u8>| {
+            out.extend_from_slice(value.as_bytes());
+            Ok::<(), ()>(())
+        };
+        rows.text(append).unwrap();
         rows.end_row(position);
     }
     rows
@@ -40,7 +44,8 @@ async fn parameters_of_any_bytes_arrive_as_they_are() {
     let all: Vec<u8> = (0..=255).collect();
     for kind in BOTH {
         let database = shared(kind).database().await;
-        let table = "CREATE TABLE t (k VARBINARY(300) PRIMARY KEY, b LONGBLOB, n BIGINT, d DOUBLE, v LONGTEXT)";
+        let table =
+            "CREATE TABLE t (k VARBINARY(300) PRIMARY KEY, b LONGBLOB, n BIGINT, d DOUBLE, v LONGTEXT) CHARSET utf8mb4";
         execute(&mut database.connect().await, table).await;
         let mut session = session(&database).await;
         let insert = Statement::new("INSERT INTO t VALUES (?, ?, ?, ?, ?)".to_owned());
