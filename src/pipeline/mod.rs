@@ -132,6 +132,14 @@ impl Flow {
             stop,
         }))
     }
+
+    /// So many processes work on the run: each takes an equal part of what may be used of a table.
+    fn share_among(&self, processes: u64) {
+        let processes = u32::try_from(processes).unwrap_or(u32::MAX);
+        self.source.share_among(processes);
+        self.sink.share_among(processes);
+        self.monitor.event(&Event::Shared { processes });
+    }
 }
 
 /// Runs the flow until it ends.
@@ -139,7 +147,8 @@ impl Flow {
 /// # Errors
 /// The first fatal error, after everybody has stopped.
 pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
-    flow.work.heartbeat(flow.options.lease).await?;
+    let processes = flow.work.heartbeat(flow.options.lease).await?;
+    flow.share_among(processes);
     let lanes: Vec<_> =
         (0..flow.options.workers + flow.options.writers).map(|_| tokio::spawn(lane::run(Arc::clone(&flow)))).collect();
     let handle = tokio::runtime::Handle::current();
@@ -152,7 +161,7 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
                 .spawn(move || reader::run(&flow, &reading, &handle))
         })
         .collect();
-    let beat = tokio::spawn(heartbeat(Arc::clone(&flow)));
+    let beat = tokio::spawn(heartbeat(Arc::clone(&flow), processes));
     let tending = tokio::spawn(tend(Arc::clone(&flow)));
     let joined = tokio::task::spawn_blocking(move || {
         let mut sound = true;
@@ -187,13 +196,20 @@ async fn tend(flow: Arc<Flow>) {
     }
 }
 
-/// Extends the lease three times as often as it needs, until the run ends.
-async fn heartbeat(flow: Arc<Flow>) {
+/// Extends the lease three times as often as it needs, until the run ends. Source and sink learn how many share in it.
+async fn heartbeat(flow: Arc<Flow>, mut known: u64) {
     loop {
         tokio::time::sleep(flow.options.lease / 3).await;
-        if let Err(error) = flow.work.heartbeat(flow.options.lease).await {
-            flow.work.fail(error);
-            return;
+        match flow.work.heartbeat(flow.options.lease).await {
+            Ok(processes) if processes == known => {}
+            Ok(processes) => {
+                flow.share_among(processes);
+                known = processes;
+            }
+            Err(error) => {
+                flow.work.fail(error);
+                return;
+            }
         }
     }
 }

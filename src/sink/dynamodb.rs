@@ -179,6 +179,10 @@ impl Sink for DynamoDbSink {
         })
     }
 
+    fn share_among(&self, processes: u32) {
+        self.pace.gate().share_among(processes);
+    }
+
     fn limited_by(&self) -> Option<String> {
         self.pace.limited_by().or_else(|| self.journal.limited_by())
     }
