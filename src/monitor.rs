@@ -53,6 +53,8 @@ pub enum Event<'a> {
     Paused { reason: &'a str },
     /// What holds the sink back, said every second; none when nothing of its own does.
     TargetLimited { by: Option<&'a str> },
+    /// So many processes work on the run, this one included.
+    Shared { processes: u32 },
     /// Another process holds the units that are left.
     Waiting { units: u64 },
 }
@@ -83,6 +85,7 @@ impl Event<'_> {
             Event::CommitsLost { .. } => "commits-lost",
             Event::Paused { .. } => "paused",
             Event::TargetLimited { .. } => "target-limited",
+            Event::Shared { .. } => "shared",
             Event::Waiting { .. } => "waiting",
         }
     }

@@ -2,13 +2,15 @@
 //!
 //! What the table holds is read back by the server itself and compared with what was loaded into the source.
 
-use crate::generator::items::Shape;
-use crate::scan::{lines, start};
+use crate::scan::{SHAPES, lines, start};
 use crate::support::canon;
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::engine::{Engine, Outcome};
+use crate::support::transvase::soak;
 use serde_json::{Value, json};
 use std::path::Path;
+
+mod within_budget;
 
 /// `transvase backfill` from one table of `server` into another, with the state in `folder`.
 fn copy(server: &DynamoServer, folder: &Path, from: &str, to: &str, args: &[&str]) -> Engine {
@@ -39,15 +41,10 @@ fn items(range: std::ops::Range<u64>, note: &str) -> Vec<Value> {
 
 #[test]
 fn items_of_every_type_arrive_as_they_are() {
-    for (shape, key) in [
-        (Shape::Random, "pk:S,sk:N"),
-        (Shape::Awkward, "pk:S,sk:S"),
-        (Shape::AwkwardBinary, "pk:B,sk:B"),
-        (Shape::AwkwardNumber, "pk:N,sk:N"),
-    ] {
+    for (shape, key, _, long) in SHAPES {
         let server = start();
         server.create("source", key);
-        server.load_lines("source", &lines(shape, 11, 300));
+        server.load_lines("source", &lines(shape, 11, if soak() { long } else { 300 }));
         let truth = server.items("source");
         for on_conflict in ["keep", "replace"] {
             let folder = tempfile::tempdir().unwrap();
@@ -55,6 +52,8 @@ fn items_of_every_type_arrive_as_they_are() {
             let args = ["--on-conflict", on_conflict];
             let outcome = copy(&server, folder.path(), "source", on_conflict, &args).run().expect(0);
             assert_counts(&outcome, [truth.len() as u64, truth.len() as u64, 0, 0]);
+            let seconds = outcome.report["process"]["wall_seconds"].as_f64().unwrap();
+            println!("{shape:?}, {on_conflict}: {} items in {seconds:.1} s", truth.len());
             assert!(server.items(on_conflict) == truth, "{shape:?}, {on_conflict}: the tables differ");
         }
     }

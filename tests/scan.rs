@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// A shape, its key, and how many items of it: in every run, and in a soak (100,000 in all).
-const SHAPES: [(Shape, &str, u64, u64); 6] = [
+pub(crate) const SHAPES: [(Shape, &str, u64, u64); 6] = [
     (Shape::Random, "pk:S,sk:N", 800, 20_000),
     (Shape::Awkward, "pk:S,sk:S", 300, 2000),
     (Shape::AwkwardBinary, "pk:B,sk:B", 300, 2000),

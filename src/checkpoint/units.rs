@@ -157,11 +157,12 @@ impl Checkpoint {
         .await
     }
 
-    /// Extends the lease of `owner`, by the database's clock. Leases of processes that are certainly dead are voided.
+    /// Extends the lease of `owner`, by the database's clock. Leases of processes that are certainly dead are voided. How
+    /// many processes work on the run, this one included.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn heartbeat(&self, owner: &Owner, lease: Duration) -> Result<()> {
+    pub async fn heartbeat(&self, owner: &Owner, lease: Duration) -> Result<u64> {
         let micros = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
         let context = (self.run.as_str(), owner, micros);
         self.retrying("extending the lease", &context, |session, (run, owner, micros)| {
@@ -169,7 +170,9 @@ impl Checkpoint {
                 session.begin().await?;
                 void_dead_leases(session, run).await?;
                 extend_lease(session, run, owner, *micros).await?;
-                session.commit().await
+                let living = living(session, run).await?;
+                session.commit().await?;
+                Ok(living)
             })
         })
         .await
@@ -195,6 +198,14 @@ async fn extend_lease(session: &mut Session, run: &str, owner: &Owner, micros: u
         session.execute(&Statement::new(sql), [text(owner.name()), text(run)].into_iter()).await?;
     }
     Ok(())
+}
+
+/// How many leases of the run have not run out.
+async fn living(session: &mut Session, run: &str) -> FaultResult<u64> {
+    let now = schema::now_us(session.dialect());
+    let sql = format!("SELECT COUNT(*) FROM _transvase_leases WHERE run = ? AND until_us > {now}");
+    let rows = session.fetch(&sql, &[text(run)]).await?;
+    number(&rows.first().ok_or_else(|| broken("a count"))?[0])
 }
 
 async fn restore_once(session: &mut Session, run: &str, owner: &Owner, claim: Claim) -> FaultResult<bool> {

@@ -59,6 +59,7 @@ impl Monitor for Log {
             Event::Paused { reason } => tracing::info!(reason, "the target cannot take writes; waiting"),
             Event::TargetLimited { by: Some(by) } => tracing::debug!(by, "the target limits"),
             Event::PageEmpty { unit } => tracing::debug!(unit, "empty page"),
+            Event::Shared { processes } => tracing::info!(processes, "processes at work on this run"),
             Event::Waiting { units } => tracing::info!(units, "waiting for another process's units"),
             _ => {}
         }

@@ -223,7 +223,7 @@ pub struct DynamoArgs {
     /// The AWS region [default: AWS_REGION, or the profile's].
     #[arg(long, env = "TRANSVASE_REGION", value_name = "REGION")]
     pub region: Option<String>,
-    /// What of the source table's read capacity may be used: units per second (500), a share of what the table has (40%),
+    /// What of the source table's read capacity may be used by all processes of the run: units per second (500), a share of what the table has (40%),
     /// a share that yields to the application (headroom:60%), or unlimited.
     #[arg(long, env = "TRANSVASE_READ_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
     pub read_capacity: String,

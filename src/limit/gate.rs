@@ -83,6 +83,12 @@ impl Gate {
         self.changed.notify_waiters();
     }
 
+    /// So many processes use the same budgets, this one included: each takes an equal part of each.
+    pub fn share_among(&self, processes: u32) {
+        self.lock().limiter.share_among(processes, self.now());
+        self.changed.notify_waiters();
+    }
+
     /// Changes the rate of an index that writes feed.
     pub fn set_index_rate(&self, name: &str, rate: Rate) {
         self.lock().limiter.set_index_rate(name, rate, self.now());
@@ -130,6 +136,7 @@ impl fmt::Display for LimitedBy {
             LimitedBy::Budget => f.write_str("the capacity budget"),
             LimitedBy::IndexBudget(name) => write!(f, "the capacity budget of index {name}"),
             LimitedBy::Throttled(reason) => write!(f, "throttles: {reason}"),
+            LimitedBy::Failures => f.write_str("requests that fail, and are repeated after a rest"),
             LimitedBy::KeyRange(slowed) => write!(f, "hot key ranges ({slowed} slowed)"),
         }
     }

@@ -83,6 +83,8 @@ pub enum LimitedBy {
     Throttled(ThrottleReason),
     /// All that wait belong to partitions that are out of capacity; so many segments are slowed.
     KeyRange(usize),
+    /// All that wait rest after requests that failed.
+    Failures,
 }
 
 /// An index that writes feed.
@@ -109,6 +111,8 @@ pub struct Limiter {
     table: Resource,
     indexes: Vec<Index>,
     keys: Keys,
+    /// Processes that use the same budgets.
+    processes: u32,
     waiting: BTreeMap<Place, Ask>,
     sent: BTreeMap<Ticket, Sent>,
     tickets: u64,
@@ -131,11 +135,21 @@ impl Limiter {
             table: Resource::new(rate, now),
             indexes: Vec::new(),
             keys: Keys::new(seed),
+            processes: 1,
             waiting: BTreeMap::new(),
             sent: BTreeMap::new(),
             tickets: 0,
             unstated: None,
             all_rest: false,
+        }
+    }
+
+    /// So many processes use the same budgets, this one included: each takes an equal part of each.
+    pub fn share_among(&mut self, processes: u32, now: Duration) {
+        self.processes = processes;
+        self.table.share_among(processes, now);
+        for index in &mut self.indexes {
+            index.resource.share_among(processes, now);
         }
     }
 
@@ -149,7 +163,8 @@ impl Limiter {
         match self.indexes.iter_mut().find(|index| index.name == name) {
             Some(index) => index.resource.set_budget(rate, now),
             None => {
-                let resource = Resource::new(rate, now);
+                let mut resource = Resource::new(rate, now);
+                resource.share_among(self.processes, now);
                 self.indexes.push(Index { name: name.to_string(), resource, ratio: 1.0 });
             }
         }
@@ -282,7 +297,10 @@ impl Limiter {
             return None;
         }
         if self.all_rest {
-            return Some(LimitedBy::KeyRange(self.keys.slowed(now)));
+            return Some(match self.keys.slowed(now) {
+                0 => LimitedBy::Failures,
+                slowed => LimitedBy::KeyRange(slowed),
+            });
         }
         let slowed = |resource: &Resource| resource.reason(now).cloned().map(LimitedBy::Throttled);
         let narrowest = self

@@ -25,6 +25,12 @@ impl Rate {
         self.0
     }
 
+    /// One of `parts` equal parts.
+    #[must_use]
+    pub fn part_of(self, parts: u32) -> Rate {
+        Rate::per_second(self.0 / f64::from(parts.max(1)))
+    }
+
     /// Whether there is a limit.
     #[must_use]
     pub fn is_limited(self) -> bool {
@@ -53,5 +59,7 @@ mod tests {
         assert_eq!(Rate::per_second(f64::NAN).units(), SLOWEST);
         assert!(!Rate::UNLIMITED.is_limited() && Rate::per_second(5.0).is_limited());
         assert_eq!(Rate::per_second(2.5).to_string(), "2.5 units/s");
+        assert_eq!(Rate::per_second(9.0).part_of(3).units(), 3.0);
+        assert!(!Rate::UNLIMITED.part_of(3).is_limited());
     }
 }

@@ -28,7 +28,11 @@ pub struct Refusal {
 /// A budget, its bucket, and what throttles have taught about the server behind it.
 #[derive(Debug)]
 pub struct Resource {
+    /// This process's part of the budget.
     budget: Rate,
+    /// The budget of all processes.
+    whole: Rate,
+    processes: u32,
     pace: Pace,
     bucket: Bucket,
     delivered: Meter,
@@ -42,6 +46,8 @@ impl Resource {
     pub fn new(budget: Rate, now: Duration) -> Self {
         Resource {
             budget,
+            whole: budget,
+            processes: 1,
             pace: Pace::new(CUT),
             bucket: Bucket::clumping(now),
             delivered: Meter::new(Duration::from_secs(2), now),
@@ -56,13 +62,22 @@ impl Resource {
         Resource { delivered: self.delivered.clone(), ..Resource::new(Rate::UNLIMITED, now) }
     }
 
-    /// Sets another budget. What throttles taught moves with it: both follow from the capacity behind.
-    pub fn set_budget(&mut self, budget: Rate, now: Duration) {
+    /// Sets another budget, of all processes together. What throttles taught moves with it: both follow from the capacity
+    /// behind.
+    pub fn set_budget(&mut self, whole: Rate, now: Duration) {
         self.refill(now);
+        self.whole = whole;
+        let budget = whole.part_of(self.processes);
         if self.budget.is_limited() && budget.is_limited() {
             self.pace.scale(budget.units() / self.budget.units());
         }
         self.budget = budget;
+    }
+
+    /// So many processes use the budget, this one included: it takes an equal part.
+    pub fn share_among(&mut self, processes: u32, now: Duration) {
+        self.processes = processes.max(1);
+        self.set_budget(self.whole, now);
     }
 
     /// Units per second that may pass now; infinite when nothing limits.
@@ -215,6 +230,17 @@ mod tests {
         let before = resource.rate(at(11.0));
         resource.set_budget(Rate::per_second(50.0), at(11.0));
         assert!((resource.rate(at(11.0)) - before / 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_budget_that_is_shared_stays_so_when_it_changes() {
+        let mut resource = Resource::new(Rate::per_second(90.0), Duration::ZERO);
+        resource.share_among(3, at(1.0));
+        assert_eq!(resource.rate(at(1.0)), 30.0);
+        resource.set_budget(Rate::per_second(60.0), at(2.0));
+        assert_eq!(resource.rate(at(2.0)), 20.0);
+        resource.share_among(1, at(3.0));
+        assert_eq!(resource.rate(at(3.0)), 60.0);
     }
 
     #[test]

@@ -57,10 +57,10 @@ pub struct Loading {
 /// # Errors
 /// The first fatal error, after everybody has stopped.
 pub async fn run(loading: Arc<Loading>) -> Result<Ended> {
-    loading.work.heartbeat(loading.lease).await?;
+    let processes = loading.work.heartbeat(loading.lease).await?;
     let beat = {
         let loading = Arc::clone(&loading);
-        tokio::spawn(async move { super::keep_lease(&loading.work, loading.lease).await })
+        tokio::spawn(async move { super::keep_lease(&loading.work, loading.lease, processes, |_| {}).await })
     };
     let tending = {
         let loading = Arc::clone(&loading);

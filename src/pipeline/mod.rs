@@ -143,6 +143,16 @@ impl Flow {
             stop,
         }))
     }
+
+    /// So many processes work on the run: each takes an equal part of what may be used of a table.
+    fn share_among(&self, processes: u64) {
+        let processes = u32::try_from(processes).unwrap_or(u32::MAX);
+        self.source.share_among(processes);
+        if let Outlet::Target(sink) = &self.outlet {
+            sink.share_among(processes);
+        }
+        self.monitor.event(&Event::Shared { processes });
+    }
 }
 
 /// Runs the flow until it ends.
@@ -150,7 +160,8 @@ impl Flow {
 /// # Errors
 /// The first fatal error, after everybody has stopped.
 pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
-    flow.work.heartbeat(flow.options.lease).await?;
+    let processes = flow.work.heartbeat(flow.options.lease).await?;
+    flow.share_among(processes);
     let lanes: Vec<_> =
         (0..flow.options.workers + flow.options.writers).map(|_| tokio::spawn(lane::run(Arc::clone(&flow)))).collect();
     let handle = tokio::runtime::Handle::current();
@@ -165,7 +176,8 @@ pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
         .collect();
     let beat = {
         let flow = Arc::clone(&flow);
-        tokio::spawn(async move { keep_lease(&flow.work, flow.options.lease).await })
+        let lease = flow.options.lease;
+        tokio::spawn(async move { keep_lease(&flow.work, lease, processes, |now| flow.share_among(now)).await })
     };
     let all_read = CancellationToken::new();
     let looking = tokio::spawn(look_after(Arc::clone(&flow), Arc::clone(&reading), all_read.clone()));
@@ -220,13 +232,21 @@ async fn tend(sink: &dyn Sink, monitor: &dyn Monitor) {
     }
 }
 
-/// Extends the lease three times as often as it needs.
-async fn keep_lease(work: &Work, lease: Duration) {
+/// Extends the lease three times as often as it needs. `share` is told whenever another number of processes than `known`
+/// works on the run.
+async fn keep_lease(work: &Work, lease: Duration, mut known: u64, share: impl Fn(u64)) {
     loop {
         tokio::time::sleep(lease / 3).await;
-        if let Err(error) = work.heartbeat(lease).await {
-            work.fail(error);
-            return;
+        match work.heartbeat(lease).await {
+            Ok(processes) if processes == known => {}
+            Ok(processes) => {
+                share(processes);
+                known = processes;
+            }
+            Err(error) => {
+                work.fail(error);
+                return;
+            }
         }
     }
 }

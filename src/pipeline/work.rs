@@ -374,7 +374,7 @@ impl Work {
     ///
     /// # Errors
     /// Of the database.
-    pub async fn heartbeat(&self, lease: Duration) -> Result<()> {
+    pub async fn heartbeat(&self, lease: Duration) -> Result<u64> {
         self.checkpoint.heartbeat(&self.owner, lease).await
     }
 

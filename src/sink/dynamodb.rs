@@ -160,9 +160,8 @@ impl DynamoDbSink {
     /// Why the run stops after a request was repeated for minutes and never answered.
     fn unanswered(&self, refusal: &Refusal) -> Error {
         let message = format!(
-            "writing table {}: no answer for minutes, last {}: {} (see that the endpoint can be reached and is well, \
-             then run the same command again)",
-            self.options.table, refusal.code, refusal.message
+            "writing table {}: requests failed for minutes; the last time: {}; the same command goes on from what is durable",
+            self.options.table, refusal.message
         );
         Error::new(ErrorKind::Transient, message)
     }
@@ -178,6 +177,10 @@ impl Sink for DynamoDbSink {
             self.pace.tend().await;
             self.journal.tend().await;
         })
+    }
+
+    fn share_among(&self, processes: u32) {
+        self.pace.gate().share_among(processes);
     }
 
     fn limited_by(&self) -> Option<String> {

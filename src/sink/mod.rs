@@ -66,6 +66,9 @@ pub trait Sink: Send + Sync {
         Box::pin(async {})
     }
 
+    /// So many processes write to the target, this one included: what may be used of it is for all of them.
+    fn share_among(&self, _processes: u32) {}
+
     /// What holds the writers back right now, in plain words; none when nothing of its own does.
     fn limited_by(&self) -> Option<String> {
         None

@@ -178,6 +178,10 @@ impl Source for DynamoDbScan {
         SourceUsage { dollars: self.shared.purse().spent(), ..self.shared.usage().clone() }
     }
 
+    fn share_among(&self, processes: u32) {
+        self.shared.gate.share_among(processes);
+    }
+
     fn limited_by(&self) -> Option<String> {
         self.shared.gate.limited_by().map(|limit| limit.to_string())
     }

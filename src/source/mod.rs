@@ -81,6 +81,9 @@ pub trait Source: Send + Sync {
     /// What reading has taken so far.
     fn usage(&self) -> SourceUsage;
 
+    /// So many processes read the source, this one included: what may be used of it is for all of them.
+    fn share_among(&self, _processes: u32) {}
+
     /// What holds the source back right now, in plain words; none when nothing of its own does.
     fn limited_by(&self) -> Option<String>;
 }

@@ -164,14 +164,14 @@ impl State {
             self.injected.add(|injected| &injected.silent);
             return Outcome::Silence;
         }
-        if draw.fail {
+        if draw.fail || draw.fail_write && call.writes() {
             self.injected.add(|injected| &injected.failed);
             return Outcome::Answer(Answer::failure(draw.number));
         }
         if draw.throttle {
             self.injected.add(|injected| &injected.throttled);
-            let write = call.operation.ends_with("Item") && call.operation != "GetItem";
-            return Outcome::Answer(Answer::throttled(draw.number, &[Reason::any(draw.number, write, call.table())]));
+            let reason = Reason::any(draw.number, call.writes(), call.table());
+            return Outcome::Answer(Answer::throttled(draw.number, &[reason]));
         }
         match call.body.get("ExclusiveStartKey") {
             Some(key) if draw.empty && call.operation == "Scan" => {
@@ -214,6 +214,10 @@ impl State {
 }
 
 impl Call {
+    fn writes(&self) -> bool {
+        ["PutItem", "BatchWriteItem"].contains(&self.operation.as_str())
+    }
+
     /// The table's name.
     fn table(&self) -> &str {
         let of_batch = || self.body["RequestItems"].as_object()?.keys().next().map(String::as_str);

@@ -27,6 +27,30 @@ fn granted(limiter: &mut Limiter, mut now: Duration) -> (Vec<Ticket>, Duration) 
 }
 
 #[test]
+fn failures_are_not_taken_for_hot_key_ranges() {
+    let mut limiter = Limiter::new(Rate::UNLIMITED, at(0.0));
+    let ticket = limiter.ask(ask(0, 1), at(0.0));
+    assert_eq!(limiter.poll(at(0.0)).granted, [ticket]);
+    limiter.settle(ticket, Outcome::Unknown, at(0.1));
+    limiter.ask(ask(0, 1), at(0.1));
+    assert!(limiter.poll(at(0.1)).granted.is_empty());
+    assert_eq!(limiter.limited_by(at(0.1)), Some(LimitedBy::Failures));
+}
+
+#[test]
+fn processes_take_equal_parts_of_every_budget() {
+    let mut limiter = Limiter::new(Rate::per_second(100.0), at(0.0));
+    limiter.set_index_rate("known", Rate::per_second(50.0), at(0.0));
+    limiter.share_among(2, at(1.0));
+    limiter.set_index_rate("new", Rate::per_second(20.0), at(1.0));
+    assert_eq!(limiter.rate(at(1.0)).units(), 50.0);
+    let parts: Vec<f64> = limiter.indexes.iter().map(|index| index.resource.rate(at(1.0))).collect();
+    assert_eq!(parts, [25.0, 10.0]);
+    limiter.set_rate(Rate::UNLIMITED, at(2.0));
+    assert!(!limiter.rate(at(2.0)).is_limited());
+}
+
+#[test]
 fn the_neediest_passes_first_and_of_equals_the_oldest() {
     let mut limiter = Limiter::new(Rate::per_second(10.0), at(0.0));
     let asks = [ask(0, 5), ask(1, 9), ask(2, 9), ask(3, 7)].map(|ask| limiter.ask(ask, at(0.0)));

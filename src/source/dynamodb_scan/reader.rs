@@ -127,8 +127,8 @@ impl SegmentReader {
                 Err(Error::new(
                     ErrorKind::Transient,
                     format!(
-                        "table {}: segment {} got no answer {FAILURES_MAX} times in a row, the last time: {}; what is durable \
-                         stays: run the same command again once the table answers",
+                        "reading table {}: segment {} failed {FAILURES_MAX} times in a row, for minutes; the last time: {}; \
+                         the same command goes on from what is durable",
                         self.shared.table, self.segment, refusal.message
                     ),
                 ))

@@ -14,6 +14,8 @@ pub(crate) struct Faults {
     pub(crate) hold: f64,
     /// Answered 500 or 503, not executed.
     pub(crate) fail: f64,
+    /// Of the writes, those answered so.
+    pub(crate) fail_writes: f64,
     /// Never answered, not executed.
     pub(crate) silent: f64,
     /// Executed, and the connection cut in the place of an answer.
@@ -32,6 +34,7 @@ pub(super) struct Draw {
     pub(super) number: u64,
     pub(super) throttle: bool,
     pub(super) fail: bool,
+    pub(super) fail_write: bool,
     pub(super) silent: bool,
     pub(super) lose: bool,
     pub(super) damage: bool,
@@ -47,6 +50,7 @@ impl Faults {
             number,
             throttle: meets(self.throttle, 1),
             fail: meets(self.fail, 2),
+            fail_write: meets(self.fail_writes, 8),
             silent: meets(self.silent, 3),
             lose: meets(self.lose, 4),
             damage: meets(self.damage, 5),
