@@ -45,10 +45,15 @@ pub(super) struct Writing<'s> {
 /// beside it find out for themselves; were a unit one lane, a few failures at once would count as many in a row.
 const LANES: u32 = super::REQUESTS_PER_BATCH;
 
+/// Writes of one worker that fail one after the other before the run gives up: the limiter's waits between them add up to
+/// about five minutes.
+const FAILURES_MAX: u32 = 28;
+
 /// The waits of one worker. An answer begins them anew.
 struct Waits {
     lane: u32,
     seed: u64,
+    failures: u32,
     throttled: Backoff,
     unknown: Backoff,
 }
@@ -56,7 +61,7 @@ struct Waits {
 impl Waits {
     fn new(lane: u32, seed: u64) -> Self {
         let seed = seed ^ u64::from(lane) << 32;
-        Waits { lane, seed, throttled: Backoff::throttled(seed), unknown: Backoff::reconnect(seed) }
+        Waits { lane, seed, failures: 0, throttled: Backoff::throttled(seed), unknown: Backoff::reconnect(seed) }
     }
 
     fn answered(&mut self) {
@@ -142,7 +147,7 @@ impl<'s> Writing<'s> {
                 Ok(())
             }
             Err(refusal) => {
-                self.refused(admission, refusal, waits).await?;
+                self.refused(admission, &refusal, waits)?;
                 lock(&self.queue).put_back(rows.iter().copied());
                 Ok(())
             }
@@ -177,7 +182,7 @@ impl<'s> Writing<'s> {
                 }
                 Err(refusal) => {
                     may_be_ours |= matches!(refusal.kind, RefusalKind::Unknown);
-                    self.refused(admission, refusal, waits).await?;
+                    self.refused(admission, &refusal, waits)?;
                 }
             }
         }
@@ -235,22 +240,28 @@ impl<'s> Writing<'s> {
         }
     }
 
-    /// After a refusal that is no verdict: tells the limiter, waits, or gives up.
-    async fn refused(&self, admission: Admission<'_>, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
+    /// After a refusal that is no verdict: tells the limiter, or gives up. How long to wait is the limiter's to say, when
+    /// this lane asks again.
+    fn refused(&self, admission: Admission<'_>, refusal: &Refusal, waits: &mut Waits) -> Result<(), Error> {
         match &refusal.kind {
-            RefusalKind::Throttled(reasons) => {
-                // How long to wait is the limiter's to say, when this lane asks again.
-                admission.settle(Outcome::Throttled(reasons));
-                self.sink.monitor.event(&Event::Retried { code: &refusal.code });
-                return Ok(());
+            RefusalKind::Throttled(reasons) => admission.settle(Outcome::Throttled(reasons)),
+            RefusalKind::Unknown => {
+                admission.settle(Outcome::Unknown);
+                waits.failures += 1;
+                if waits.failures >= FAILURES_MAX {
+                    return Err(self.sink.unanswered(refusal));
+                }
             }
-            RefusalKind::Unknown => admission.settle(Outcome::Unknown),
-            _ => admission.settle(Outcome::Charged(0.0)),
+            _ => {
+                admission.settle(Outcome::Charged(0.0));
+                return Err(self.sink.stopped(refusal));
+            }
         }
-        self.wait(refusal, waits).await
+        self.sink.monitor.event(&Event::Retried { code: &refusal.code });
+        Ok(())
     }
 
-    /// Waits before a request is repeated; only a read-back, which no limiter admits, waits here for a throttle.
+    /// Waits before a read-back is repeated, which no limiter admits.
     async fn wait(&self, refusal: Refusal, waits: &mut Waits) -> Result<(), Error> {
         let wait = match &refusal.kind {
             RefusalKind::Throttled(_) => waits.throttled.wait(),
