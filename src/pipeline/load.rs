@@ -103,6 +103,7 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
     let mut merging = Merging { merge, rows: Rows::new(columns), last: Vec::new() };
     let mut at = assignment.wanted.items.first().map_or(0, |range| range.start);
     while !loading.work.halt().is_cancelled() {
+        let started = Instant::now();
         let merged = tokio::task::spawn_blocking(move || {
             merging.rows.clear();
             let merged = merging.merge.next(&mut merging.rows, ROWS_MAX, BYTES_MAX, &mut merging.last);
@@ -116,7 +117,7 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
         }
         let span = Span { unit, from: at, to: at + rows as u64 };
         let batch = batch(loading, piece.table, span, std::mem::take(&mut next.rows), &next.last);
-        loading.monitor.event(&Event::PageEncoded { span, took: Duration::ZERO });
+        loading.monitor.event(&Event::PageEncoded { span, took: started.elapsed() });
         let started = Instant::now();
         // Void: the piece is being read anew, by whoever takes it next.
         let Some(counts) = lane::write(&*loading.sink, &loading.work, &batch, reading).await? else { return Ok(()) };
