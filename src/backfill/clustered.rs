@@ -27,7 +27,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Pieces for each loader: enough that none waits long for the last one.
-const PIECES_PER_LOADER: u64 = 8;
+const PIECES_PER_LOADER: u64 = 4;
 
 /// A smaller piece is not worth its own claim.
 const ROWS_PER_PIECE_MIN: u64 = 20_000;

@@ -115,7 +115,8 @@ impl Sorter {
             gathered.add(std::mem::take(&mut page.rows));
         }
         let dir = Arc::clone(&self.dir);
-        let writing = tokio::task::spawn_blocking(move || dir.write(&gathered.sort()?));
+        let size = gathered.bytes() as u64;
+        let writing = tokio::task::spawn_blocking(move || dir.write(&gathered.sort()?, size));
         let written = writing.await.map_err(|_| Error::internal("writing a sorted run died"))?;
         let info = written.map_err(|fault| refused(fault, &self.mapping, &flow.work))?;
         flow.monitor.event(&Event::RunWritten { bytes: info.bytes });

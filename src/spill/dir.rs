@@ -20,7 +20,7 @@ pub struct SpillDir {
     path: PathBuf,
     limit: Option<u64>,
     compression: Compression,
-    /// Bytes of all runs. Held while one is written, so that two together do not take more than there is.
+    /// Bytes of all runs, and what those that are being written may become: two together take no more than there is.
     used: Mutex<u64>,
     _lock: File,
 }
@@ -74,18 +74,26 @@ impl SpillDir {
         Ok(())
     }
 
-    /// Writes sorted rows as one run under a new name.
+    /// Writes sorted rows, of `size` bytes before they are compressed, as one run under a new name.
     ///
     /// # Errors
     /// `Blocked` before the limit or the disk is exceeded.
-    pub fn write(&self, rows: &Sorted) -> Result<RunInfo, Fault> {
+    pub fn write(&self, rows: &Sorted, size: u64) -> Result<RunInfo, Fault> {
+        let used = {
+            let mut used = self.used();
+            *used += size;
+            *used - size
+        };
+        let written = self.write_into(rows, self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(used)));
         let mut used = self.used();
-        let allowed = self.limit.map_or(u64::MAX, |limit| limit.saturating_sub(*used));
+        *used = *used - size + written.as_ref().map_or(0, |info| info.bytes);
+        written
+    }
+
+    fn write_into(&self, rows: &Sorted, allowed: u64) -> Result<RunInfo, Fault> {
         let free = free_bytes(&self.path)?.saturating_sub(RESERVE_BYTES);
         let name = format!("run-{:016x}", rand::random::<u64>());
-        let info = rows.write(&self.path, &name, self.compression, Some(allowed.min(free)))?;
-        *used += info.bytes;
-        Ok(info)
+        Ok(rows.write(&self.path, &name, self.compression, Some(allowed.min(free)))?)
     }
 
     fn used(&self) -> MutexGuard<'_, u64> {
