@@ -169,6 +169,22 @@ fn a_full_disk_ends_the_run_before_it_is_full_and_room_lets_it_go_on() {
 }
 
 #[test]
+fn a_second_process_does_not_touch_a_clustered_run() {
+    let orders = Orders::shared();
+    let folder = tempfile::tempdir().unwrap();
+    for place in Place::all(folder.path()) {
+        let spill = tempfile::tempdir().unwrap();
+        let mut first = engine(orders, &place, spill.path()).env("TRANSVASE_STOP_AT", "run-written:2").spawn();
+        first.wait_to_sleep();
+        // It is refused by the first one's lease; on the same host it would be by the folder's lock as well.
+        let second = engine(orders, &place, spill.path()).run().expect(6);
+        assert!(second.stderr.contains("another process"), "{}", second.stderr);
+        first.signal("CONT");
+        orders.assert_complete(&place, first.wait(Duration::from_secs(120)));
+    }
+}
+
+#[test]
 fn what_cannot_be_clustered_is_refused_in_words() {
     let orders = Orders::shared();
     let from = orders.folder();

@@ -46,7 +46,7 @@ impl Backfill {
         if self.checkpoint.others(&owner).await? > 0 {
             return Err(Error::refused(format!(
                 "run {}: another process works on it; a clustered load is one process's, since its sorted runs lie on one \
-                 host's disk",
+                 host's disk (several can share a run that was begun with --load-order arrival)",
                 self.checkpoint.run()
             )));
         }

@@ -18,9 +18,6 @@ pub enum LoadOrder {
     Auto,
 }
 
-/// Of the source's size so much is needed for sorted runs at most: they are compressed, and leave out names and tags.
-const SPILL_SHARE_PERCENT: u64 = 60;
-
 impl Backfill {
     /// Whether a new run is clustered.
     ///
@@ -52,18 +49,19 @@ impl Backfill {
         None
     }
 
-    /// A table that the server can hold in memory is written in any order; a larger one is not.
+    /// A table that the server holds in memory with ease is written in any order; a larger one is not.
     async fn is_worth_clustering(&self) -> Result<bool> {
         let Some(size) = self.source.description().bytes else { return Ok(false) };
         let pool = self.destination.buffer_pool_bytes(&self.pool).await?;
-        if size <= pool {
+        // Rows take more room in a table than DynamoDB bills, and other tables want some of the pool.
+        if size < pool / 2 {
             return Ok(false);
         }
-        let (free, needed) = (free_bytes(&self.options.spill_dir)?, size / 100 * SPILL_SHARE_PERCENT);
-        let allowed = self.options.spill_limit.unwrap_or(u64::MAX).min(free);
-        if allowed < needed {
+        // Whole items as JSON, compressed, take no more than what they are billed for; typed rows take less.
+        let allowed = self.options.spill_limit.unwrap_or(u64::MAX).min(free_bytes(&self.options.spill_dir)?);
+        if allowed < size {
             tracing::warn!(
-                "the table is larger than the server's buffer pool, but {} has room for {allowed} of the {needed} bytes that \
+                "the table is larger than the server's buffer pool, but {} has room for {allowed} of the {size} bytes that \
                  sorted runs may take: rows are written as they arrive, which is slower (--spill-dir names another disk)",
                 self.options.spill_dir.display()
             );

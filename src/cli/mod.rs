@@ -315,8 +315,8 @@ pub struct Backfill {
 #[command(next_help_heading = "Load order")]
 pub struct OrderArgs {
     /// arrival: as items are read, which is random in key order. clustered: sorted on local disk first, then in key order,
-    /// many times faster where the table outgrows the server's memory; of an export only. auto: clustered when the table
-    /// is larger than the buffer pool and the disk has room for the sorted runs.
+    /// many times faster where the table outgrows the server's memory; of an export, by one process. auto: clustered when the table
+    /// is larger than half of the buffer pool and the disk has room for the sorted runs.
     #[arg(long, env = "TRANSVASE_LOAD_ORDER", default_value = "auto")]
     pub load_order: LoadOrderArg,
     /// Where sorted runs are kept until they are loaded, and large S3 objects while they are checked [default: the system's

@@ -27,7 +27,8 @@ pub struct SpillDir {
 
 impl SpillDir {
     /// Opens, or makes, the folder of the run that `incarnation` tells from all others, below `parent`; runs in it may
-    /// take `limit` bytes. They are compressed unless there is room for twice the `size` of what is sorted.
+    /// take `limit` bytes. They are compressed unless there is room for four times the `size` that the items are billed for: as JSON
+    /// they take about twice that.
     ///
     /// # Errors
     /// `Config` when it cannot be made; `Refused` when another process uses it.
@@ -40,7 +41,7 @@ impl SpillDir {
         fs::create_dir_all(&path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
         let room = free_bytes(&path)?.min(limit.unwrap_or(u64::MAX));
-        let is_ample = size.is_some_and(|size| room / 2 > size);
+        let is_ample = size.is_some_and(|size| room / 4 > size);
         let compression = if is_ample { Compression::None } else { Compression::Lz4 };
         match lock.try_lock() {
             Ok(()) => Ok(SpillDir { limit, compression, used: Mutex::new(0), _lock: lock, path }),
