@@ -142,8 +142,9 @@ impl<'d> RunWriter<'d> {
             return Err(Error::new(
                 ErrorKind::Blocked,
                 format!(
-                    "the spill limit is reached: it leaves {room} bytes for the next sorted run, which needs more; raise \
-                     --spill-limit, then run the same command again"
+                    "folder for sorted runs {}: the disk, or --spill-limit, leaves {room} bytes for the next sorted run, which \
+                     needs more; make room or raise --spill-limit, then run the same command again",
+                    self.dir.display()
                 ),
             ));
         }

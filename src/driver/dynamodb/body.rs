@@ -198,11 +198,12 @@ mod tests {
             let lines: Vec<Value> = cut.lines.split_inclusive(|byte| *byte == b'\n')
                 .map(|line| serde_json::from_slice::<Value>(line).unwrap()["Item"].take()).collect();
             proptest::prop_assert_eq!(json!(lines), body["Items"].clone());
-            // one byte another: refused wherever the other parser refuses
+            // one byte another: refused wherever the other parser refuses; that a number is too large for a float is none
+            // of the grammar's business, so the other one is not to read numbers either
             let mut damaged = text.into_bytes();
             let at = at.index(damaged.len());
             damaged[at] = byte.as_bytes()[0];
-            if serde_json::from_slice::<Value>(&damaged).is_err() && !damaged.windows(3).any(|part| part == b"\\ud") {
+            if serde_json::from_slice::<serde::de::IgnoredAny>(&damaged).is_err() && !damaged.windows(3).any(|part| part == b"\\ud") {
                 proptest::prop_assert!(cut_scan(&damaged).is_err());
             }
         }
