@@ -57,20 +57,19 @@ fn rows_that_are_there_are_kept_and_counted() {
     }
 }
 
-/// In the order of a run's life: those of sorting, then those of loading.
-const POINTS: [&str; 13] = [
+/// In the order of a run's life: those of sorting, then those of loading. First occurrences where later ones may be of the
+/// other stage: two pieces are loaded at once, and little is left when the process died so often.
+const POINTS: [&str; 11] = [
     "unit-claimed:2",
     "page-read:3",
     "page-encoded:9",
     "run-written:1",
     "run-written:2",
-    "committed:3",
-    "unit-done:2",
+    "committed:1",
     "load-begun:1",
     "transaction-begun:1",
     "rows-written:1",
     "ledger-written:1",
-    "ledger-written:2",
     "run-complete:1",
 ];
 
