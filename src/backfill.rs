@@ -233,6 +233,8 @@ impl Backfill {
     /// When nothing can be said of the run any more: the database is gone.
     pub async fn run(self, stop: CancellationToken, monitor: Arc<dyn Monitor>) -> Result<(Report, Option<Error>)> {
         if self.state == RunState::Complete {
+            // Whoever marked it complete may have died before this.
+            self.clear_spill().await;
             self.add_indexes().await?;
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
@@ -351,11 +353,7 @@ impl Backfill {
         }
         self.checkpoint.complete().await?;
         monitor.event(&Event::RunComplete);
-        if self.settings.clustered
-            && let Err(error) = self.clear_spill().await
-        {
-            tracing::warn!("the run is complete, but its sorted runs are not all removed: {}", error.chain());
-        }
+        self.clear_spill().await;
         Ok(())
     }
 

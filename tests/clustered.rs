@@ -82,8 +82,11 @@ fn a_clustered_load_that_dies_at_every_point_in_turn_goes_on_where_it_was() {
         for point in POINTS {
             dies_at(orders, &place, spill.path(), point);
         }
+        // The last death came after the run was marked complete, and before its runs were removed.
+        assert!(!runs(spill.path()).is_empty());
         let outcome = orders.assert_complete(&place, engine(orders, &place, spill.path()).run());
         assert_eq!(outcome.report["status"], "already-complete");
+        assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0, "the runs are removed");
     }
 }
 

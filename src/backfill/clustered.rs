@@ -7,7 +7,6 @@
 use super::Backfill;
 use crate::checkpoint::owner::Owner;
 use crate::checkpoint::spills::StoredPiece;
-use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::{ColumnType, Table};
 use crate::model::page::{Unit, UnitId, Wanted};
@@ -44,6 +43,7 @@ impl Backfill {
         let owner = Owner::this_process();
         self.checkpoint.heartbeat(&owner, self.options.pipeline.lease).await?;
         if self.checkpoint.others(&owner).await? > 0 {
+            self.checkpoint.release(&owner).await?;
             return Err(Error::refused(format!(
                 "run {}: another process works on it; a clustered load is one process's, since its sorted runs lie on one \
                  host's disk (several can share a run that was begun with --load-order arrival)",
@@ -64,7 +64,9 @@ impl Backfill {
                 Ended::Drained => {}
                 other => return Ok(other),
             }
-            if let Some(runs) = self.sound_runs(&dir).await? {
+            if let Some(runs) = self.sound_runs(&dir).await?
+                && self.cut(&runs).await?
+            {
                 return self.load(runs, stop, monitor).await;
             }
         }
@@ -115,7 +117,11 @@ impl Backfill {
                     Damage::Missing => "it is not there".to_owned(),
                     Damage::Damaged(how) => how,
                 };
-                tracing::warn!("sorted run {}: {damage}; its items are read again", info.name);
+                tracing::warn!(
+                    "sorted run {} in {}: {damage}; its items are read again (was it begun with another --spill-dir?)",
+                    info.name,
+                    dir.path().display()
+                );
                 dir.remove(&info);
                 lost.push(info.name);
             }
@@ -136,17 +142,22 @@ impl Backfill {
         facts.iter().map(|facts| serde_json::from_str(facts).map_err(broken)).collect()
     }
 
-    async fn load(&self, runs: Vec<Arc<Run>>, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
-        let (first, options) = (self.sources(), &self.options.pipeline);
-        // A merge holds a block of every run; of very many runs fewer are merged at once.
+    /// Pieces loaded at once. A merge holds a block of every run; of very many runs fewer are merged at once.
+    fn loaders(&self, runs: &[Arc<Run>]) -> usize {
+        let options = &self.options.pipeline;
         let merges = options.memory_bytes / (runs.len() * MERGE_BYTES_PER_RUN).max(1);
-        let loaders = options.writers.min(merges).max(1);
-        let totals = self.checkpoint.totals().await?;
-        if self.checkpoint.pieces().await?.is_empty() {
-            let rows = totals.spilled / (loaders.max(1) as u64 * PIECES_PER_LOADER);
-            let pieces = cut(&runs, first, self.mapping.tables().len(), rows.max(ROWS_PER_PIECE_MIN));
-            self.checkpoint.create_pieces(&pieces).await?;
-        }
+        options.writers.min(merges).max(1)
+    }
+
+    /// Cuts what the runs hold into pieces, unless it is cut already. False when the server has forgotten some of them.
+    async fn cut(&self, runs: &[Arc<Run>]) -> Result<bool> {
+        let rows = self.checkpoint.totals().await?.spilled / (self.loaders(runs) as u64 * PIECES_PER_LOADER);
+        let pieces = cut(runs, self.sources(), self.mapping.tables().len(), rows.max(ROWS_PER_PIECE_MIN));
+        self.checkpoint.create_pieces(runs.len(), &pieces).await
+    }
+
+    async fn load(&self, runs: Vec<Arc<Run>>, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let (first, loaders, totals) = (self.sources(), self.loaders(&runs), self.checkpoint.totals().await?);
         let pieces = self.checkpoint.pieces().await?;
         monitor.event(&Event::LoadBegun { rows: totals.spilled, loaded: totals.loaded });
         let mut units = self.source.description().units.clone();
@@ -190,12 +201,14 @@ impl Backfill {
     }
 
     /// Removes what only the loading needed: the run is complete.
-    pub(super) fn clear_spill(&self) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async {
-            self.checkpoint.forget_spills().await?;
-            SpillDir::clear(&self.options.spill_dir, self.checkpoint.incarnation());
-            Ok(())
-        })
+    pub(super) async fn clear_spill(&self) {
+        if !self.settings.clustered {
+            return;
+        }
+        SpillDir::clear(&self.options.spill_dir, self.checkpoint.incarnation());
+        if let Err(error) = self.checkpoint.forget_spills().await {
+            tracing::warn!("the run is complete, but the names of its sorted runs are still stored: {}", error.chain());
+        }
     }
 }
 

@@ -129,22 +129,32 @@ impl Checkpoint {
         .await
     }
 
-    /// Stores the pieces, unless there are some already; they are claimed in this order.
+    /// Stores the pieces of `spills` sorted runs, unless there are some already; they are claimed in this order. False, and
+    /// nothing is stored, when not all is sorted: a server that crashed a moment ago has forgotten runs that it had
+    /// acknowledged. Once pieces are stored, so is whatever was committed before them.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn create_pieces(&self, pieces: &[StoredPiece]) -> Result<()> {
-        let context = (self.run.as_str(), pieces, self.incarnation);
-        self.retrying("storing the pieces", &context, |session, (run, pieces, incarnation)| {
+    pub async fn create_pieces(&self, spills: usize, pieces: &[StoredPiece]) -> Result<bool> {
+        let context = (self.run.as_str(), spills, pieces, self.incarnation);
+        self.retrying("storing the pieces", &context, |session, (run, spills, pieces, incarnation)| {
             Box::pin(async move {
+                const OPEN: &str = "SELECT COUNT(*) FROM _transvase_units WHERE run = ? AND state = 'open'";
+                const SPILLS: &str = "SELECT COUNT(*) FROM _transvase_spills WHERE run = ?";
                 session.begin().await?;
                 // The run's row is the lock of whoever creates pieces.
                 let lock = schema::for_update(session.dialect());
                 session.fetch(&format!("SELECT state FROM _transvase_runs WHERE run = ?{lock}"), &[text(run)]).await?;
+                let mut all_sorted = true;
                 if fetch_pieces(session, run).await?.is_empty() {
-                    insert_pieces(session, run, u32::try_from(*incarnation).unwrap_or(0), pieces).await?;
+                    let (open, found) = (count(session, OPEN, run).await?, count(session, SPILLS, run).await?);
+                    all_sorted = open == 0 && found == *spills as u64;
+                    if all_sorted {
+                        insert_pieces(session, run, u32::try_from(*incarnation).unwrap_or(0), pieces).await?;
+                    }
                 }
-                session.commit().await
+                session.commit().await?;
+                Ok(all_sorted)
             })
         })
         .await
@@ -171,6 +181,11 @@ impl Checkpoint {
         })
         .await
     }
+}
+
+async fn count(session: &mut Session, sql: &str, run: &str) -> FaultResult<u64> {
+    let rows = session.fetch(sql, &[text(run)]).await?;
+    number(&rows.first().ok_or_else(|| broken("a count"))?[0])
 }
 
 /// Proves every claim and records every span; false when a claim is another's.

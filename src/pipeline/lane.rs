@@ -47,7 +47,7 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
             flow.source.take_back(batch.page.bytes);
             match full {
                 None => Ok(()),
-                Some(load) => sorter.write(flow, load).await,
+                Some(full) => sorter.write(flow, full).await,
             }
         }
     }

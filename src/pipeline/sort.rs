@@ -45,12 +45,12 @@ pub struct Sorter {
 
 #[derive(Default)]
 struct Gathering {
-    pages: Vec<Gone>,
+    pages: Vec<PackedPage>,
     held: usize,
 }
 
 /// A page whose rows are packed.
-struct Gone {
+struct PackedPage {
     span: Span,
     reading: u32,
     rows: Packed,
@@ -61,8 +61,8 @@ struct Gone {
 }
 
 /// The pages of one run.
-pub struct Load {
-    pages: Vec<Gone>,
+pub struct Full {
+    pages: Vec<PackedPage>,
 }
 
 impl Sorter {
@@ -80,7 +80,7 @@ impl Sorter {
     }
 
     /// Adds a batch; what it returns is full and to be [written](Sorter::write) by whoever gets it.
-    pub fn add(&self, batch: &Batch, reading: u32, mut permit: Permit) -> Option<Load> {
+    pub fn add(&self, batch: &Batch, reading: u32, mut permit: Permit) -> Option<Full> {
         let rows = Packed::new(batch, &self.kinds);
         let quoted = batch.rejects.iter().map(|reject| (reject.clone(), batch.line(reject.position).to_vec()));
         let rejects: Vec<_> = quoted.collect();
@@ -89,12 +89,12 @@ impl Sorter {
         let (span, counts) = (batch.page.span, batch.counts().spilled());
         let mut state = self.lock();
         state.held += bytes;
-        state.pages.push(Gone { span, reading, rows, counts, rejects, permit, since: Instant::now() });
+        state.pages.push(PackedPage { span, reading, rows, counts, rejects, permit, since: Instant::now() });
         if state.held >= self.full { Some(take(&mut state)) } else { None }
     }
 
     /// What has gathered, if anything has.
-    fn rest(&self) -> Option<Load> {
+    fn rest(&self) -> Option<Full> {
         let mut state = self.lock();
         if state.pages.is_empty() { None } else { Some(take(&mut state)) }
     }
@@ -103,9 +103,9 @@ impl Sorter {
     ///
     /// # Errors
     /// Of the disk and of the database; `Refused` when two rows have one key.
-    pub async fn write(&self, flow: &Flow, load: Load) -> Result<()> {
+    pub async fn write(&self, flow: &Flow, full: Full) -> Result<()> {
         // Pages of a unit that failed meanwhile are void: their rows must not be in the run either.
-        let mut pages = load.pages;
+        let mut pages = full.pages;
         pages.retain(|page| flow.work.fence(page.span.unit, page.reading).is_some());
         if pages.is_empty() {
             return Ok(());
@@ -130,7 +130,7 @@ impl Sorter {
         Err(Error::refused("the claim of a unit is lost again and again; is the database being restored?"))
     }
 
-    async fn record(&self, flow: &Flow, info: &RunInfo, pages: &[Gone]) -> Result<Recorded> {
+    async fn record(&self, flow: &Flow, info: &RunInfo, pages: &[PackedPage]) -> Result<Recorded> {
         let facts = serde_json::to_string(info).map_err(|error| Error::internal("a run's facts").because(error))?;
         let mut spans = Vec::with_capacity(pages.len());
         for page in pages {
@@ -154,9 +154,9 @@ impl Sorter {
         NewReject { unit, position: reject.position, table, column, reason, item: line }
     }
 
-    async fn recorded(&self, flow: &Flow, pages: Vec<Gone>) -> Result<()> {
+    async fn recorded(&self, flow: &Flow, pages: Vec<PackedPage>) -> Result<()> {
         for page in pages {
-            let Gone { span, counts, permit, since, .. } = page;
+            let PackedPage { span, counts, permit, since, .. } = page;
             flow.monitor.event(&Event::Committed { span, counts: &counts, took: since.elapsed() });
             drop(permit);
             flow.work.committed(span, &counts, flow.options.max_rejects).await?;
@@ -173,8 +173,8 @@ impl Sorter {
             if held == 0 || !is_dry() || flow.budget.used() != held {
                 continue;
             }
-            if let Some(load) = self.rest()
-                && let Err(error) = self.write(flow, load).await
+            if let Some(full) = self.rest()
+                && let Err(error) = self.write(flow, full).await
             {
                 flow.work.fail(error);
             }
@@ -187,7 +187,7 @@ impl Sorter {
     /// See [`Sorter::write`].
     pub async fn finish(&self, flow: &Flow) -> Result<()> {
         match self.rest() {
-            Some(load) if !flow.work.has_failed() => self.write(flow, load).await,
+            Some(full) if !flow.work.has_failed() => self.write(flow, full).await,
             _ => Ok(()),
         }
     }
@@ -197,7 +197,7 @@ impl Sorter {
     }
 }
 
-fn take(state: &mut Gathering) -> Load {
+fn take(state: &mut Gathering) -> Full {
     state.held = 0;
-    Load { pages: std::mem::take(&mut state.pages) }
+    Full { pages: std::mem::take(&mut state.pages) }
 }
