@@ -2,7 +2,9 @@
 //! to nothing.
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
-use super::{Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, SpareArgs, TargetArgs, TlsMode, Typed};
+use super::{
+    Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs, TlsMode, Typed,
+};
 use crate::backfill::{self, LoadOrder};
 use crate::driver::target::{Target, Tls};
 use crate::error::{Error, Result};
@@ -231,7 +233,7 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
             LoadOrderArg::Clustered => LoadOrder::Clustered,
             LoadOrderArg::Auto => LoadOrder::Auto,
         },
-        spill_dir: spill_dir(args),
+        spill_dir: spill_dir(&args.order),
         spill_limit: args.order.spill_limit.as_deref().map(|limit| size("--spill-limit", limit)).transpose()?,
         pipeline,
     })
@@ -273,8 +275,8 @@ fn health(args: &SpareArgs, target: &Target) -> Result<HealthOptions> {
 
 /// Where large files may be kept for a while.
 #[must_use]
-pub fn spill_dir(args: &Backfill) -> PathBuf {
-    args.order.spill_dir.clone().unwrap_or_else(std::env::temp_dir)
+pub fn spill_dir(args: &OrderArgs) -> PathBuf {
+    args.spill_dir.clone().unwrap_or_else(std::env::temp_dir)
 }
 
 /// Bytes in flight.

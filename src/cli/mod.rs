@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod log;
+pub mod open;
 pub mod output;
 pub mod progress;
 pub mod run;
@@ -213,6 +214,19 @@ pub enum LoadMethodArg {
     Auto,
 }
 
+/// Where items come from.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Source")]
+pub struct SourceArgs {
+    /// A live table (dynamodb://TABLE), or an export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json].
+    /// Region and credentials are those of the usual AWS chain.
+    #[arg(long, env = "TRANSVASE_FROM", value_name = "SOURCE")]
+    pub from: String,
+    /// An S3-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+}
+
 /// Reaching live tables. Region and credentials are those of the usual AWS chain.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "DynamoDB")]
@@ -251,10 +265,9 @@ pub struct DynamoArgs {
 /// `transvase backfill`.
 #[derive(Debug, Args)]
 pub struct Backfill {
-    /// A live table (dynamodb://TABLE), or an export: a folder, or s3://bucket/…/AWSDynamoDB/<id>[/manifest-summary.json].
-    /// Region and credentials are those of the usual AWS chain.
-    #[arg(long, env = "TRANSVASE_FROM", value_name = "SOURCE", help_heading = "Source")]
-    pub from: String,
+    /// Where items come from.
+    #[command(flatten)]
+    pub source: SourceArgs,
     /// Reaching live tables.
     #[command(flatten)]
     pub dynamo: DynamoArgs,
@@ -302,9 +315,6 @@ pub struct Backfill {
     /// How wide to run.
     #[command(flatten)]
     pub width: Width,
-    /// An S3-compatible server instead of AWS.
-    #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL", help_heading = "Source")]
-    pub s3_endpoint: Option<String>,
     /// In which order rows are written.
     #[command(flatten)]
     pub order: OrderArgs,

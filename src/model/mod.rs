@@ -7,6 +7,7 @@ pub mod canonical;
 pub mod counts;
 pub mod decode;
 pub mod dialect;
+pub mod difference;
 pub mod json;
 pub mod number;
 pub mod page;

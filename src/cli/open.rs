@@ -1,0 +1,126 @@
+//! Opening both ends: what was typed as source and target becomes what a verb works with.
+
+use super::config::To;
+use super::{DynamoArgs, MappingArgs, SourceArgs, config};
+use crate::driver::dynamodb::{DynamoDb, Endpoint};
+use crate::driver::objects::{Objects, S3Bucket, S3Options};
+use crate::error::{Error, Result};
+use crate::limit::price::{self, Prices};
+use crate::mapping::{KeyAttribute, KeyType, Mapping};
+use crate::sink::destination::{Destination, DynamoDbTarget};
+use crate::sink::dynamodb::pace::Pace;
+use crate::sink::dynamodb::preflight;
+use crate::source::Source;
+use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
+use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a live table's name begins with.
+const LIVE: &str = "dynamodb://";
+
+/// Whether the source is a live table.
+#[must_use]
+pub fn is_live(args: &SourceArgs) -> bool {
+    args.from.starts_with(LIVE)
+}
+
+/// Opens the source; a live table tells its key as well. S3 objects are checked in the folder `spill`.
+///
+/// # Errors
+/// `Config`; `Corrupt` for an export whose manifests are not whole; whatever a live table refuses.
+pub async fn source(
+    args: &SourceArgs,
+    dynamo: &DynamoArgs,
+    spill: PathBuf,
+) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    match args.from.strip_prefix(LIVE) {
+        Some(table) => scan(dynamo, table).await,
+        None => Ok((Box::new(export(args, spill).await?), Vec::new())),
+    }
+}
+
+/// Where rows go, and how items of `source` become them; `key` is the source's, where it tells.
+///
+/// # Errors
+/// `Config`, and whatever a DynamoDB target refuses.
+pub async fn destination(
+    args: &MappingArgs,
+    dynamo: &DynamoArgs,
+    to: To,
+    source: &str,
+    key: &[KeyAttribute],
+) -> Result<(Destination, Arc<Mapping>)> {
+    match to {
+        To::Sql(target) => {
+            let mapping = config::mapping(args, source, key)?;
+            Ok((Destination::Sql(target), mapping))
+        }
+        To::DynamoDb { table, state } => {
+            let db = DynamoDb::connect(&endpoint(dynamo)).await?;
+            let description = db.describe(&table).await?;
+            let mapping = config::item_mapping(args, &table, key, &preflight::key_of(&description)?)?;
+            let (pace, budget) = Pace::new(db.clone(), &description, dynamo.write_capacity.parse()?)?;
+            tracing::info!("table {table}: writing with {budget}");
+            let target = DynamoDbTarget { db, description, pace: Arc::new(pace), state };
+            Ok((Destination::DynamoDb(Box::new(target)), mapping))
+        }
+    }
+}
+
+/// Where DynamoDB is.
+#[must_use]
+pub fn endpoint(args: &DynamoArgs) -> Endpoint {
+    Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() }
+}
+
+/// Opens a live table, which tells its key.
+async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    let driver = DynamoDb::connect(&endpoint(args)).await?;
+    let table = driver.describe(table).await?;
+    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
+    let options = ScanOptions {
+        segments: args.segments,
+        consistent: args.consistent_read,
+        budget: args.read_capacity.parse()?,
+        prices: Prices { read: args.read_price, ..price::DEFAULT },
+        max_cost: args.max_cost,
+    };
+    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
+    tracing::info!("table {}: reading with {budget}", table.name);
+    Ok((Box::new(scan), key))
+}
+
+fn key_type(letter: char) -> KeyType {
+    match letter {
+        'S' => KeyType::S,
+        'N' => KeyType::N,
+        _ => KeyType::B,
+    }
+}
+
+/// Opens the export, which reads and checks its manifests. It blocks, so it gets a thread that may.
+async fn export(args: &SourceArgs, spill: PathBuf) -> Result<DynamoDbExport> {
+    let location = ExportLocation::find(&args.from)?;
+    let (endpoint, handle) = (args.s3_endpoint.clone(), tokio::runtime::Handle::current());
+    let opening = tokio::task::spawn_blocking(move || {
+        let objects = objects(&location, spill, endpoint, handle)?;
+        DynamoDbExport::open(&location, objects, &ExportOptions { page_bytes: config::PAGE_BYTES })
+    });
+    opening.await.map_err(|error| Error::internal("opening the export").because(error))?
+}
+
+fn objects(
+    location: &ExportLocation,
+    spill: PathBuf,
+    endpoint: Option<String>,
+    handle: tokio::runtime::Handle,
+) -> Result<Objects> {
+    match location {
+        ExportLocation::Folder { root, .. } => Ok(Objects::folder(root.clone())),
+        ExportLocation::S3 { bucket, .. } => {
+            let options = S3Options { endpoint, ..S3Options::new(spill) };
+            S3Bucket::connect(handle, bucket, options).map(Objects::S3)
+        }
+    }
+}
