@@ -8,8 +8,8 @@ use sqlx::{Arguments, Column, ConnectOptions, Connection, Row, SqliteConnection,
 use std::path::Path;
 use std::time::Duration;
 
-/// Writers queue here: one file has one writer at a time.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Writers queue here: one file has one writer at a time. What waits in vain is tried again, a few minutes in all.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A busy file is opened anew so often, half a minute in all.
 const CONNECTS_MAX: u32 = 600;

@@ -13,8 +13,12 @@ const FIRST: f64 = 8.0;
 const GROWTH: f64 = 4.0;
 /// How much a new page counts beside the old ones.
 const NEW: f64 = 0.3;
-/// The least that any page costs.
+/// The least that any page costs, and what its cost is rounded up to.
 const LEAST: f64 = 0.5;
+/// Of that, so much is rounding, on the average.
+const ROUNDING: f64 = LEAST / 2.0;
+/// A page that cost no more is mostly rounding.
+const SMALL: f64 = 4.0 * LEAST;
 
 /// What the pages of one table have cost.
 #[derive(Debug)]
@@ -73,7 +77,10 @@ impl Pages {
         if items == 0 {
             return;
         }
-        let item = units / to_float(items);
+        // To count the rounding for the items would make a page of one look as dear as it costs, the next as small, and so
+        // on: a slow reader would never ask for more than one.
+        let cost = if units <= SMALL { (units - ROUNDING).max(ROUNDING) } else { units };
+        let item = cost / to_float(items);
         // up at once, down slowly: a page too dear is worse than one too small
         let mixed = known.item * (1.0 - NEW) + item * NEW;
         known.item = mixed.max(item);
@@ -139,6 +146,19 @@ mod tests {
         pages.learn(0, 1000, 250.0);
         assert_eq!(pages.next(0, f64::INFINITY), PageSize { limit: None, estimate: 256.0 });
         assert_eq!(Pages::new(Some(1024.0), true).next(0, 1.25).limit, Some(5));
+    }
+
+    #[test]
+    fn small_pages_of_small_items_grow_until_they_cost_what_they_may() {
+        let real = |items: u32| (f64::from(items) * 200.0 / 4096.0).ceil() * 0.5;
+        let mut pages = Pages::new(Some(200.0), false);
+        pages.learn(0, 1, 0.5);
+        for _ in 0..20 {
+            let limit = pages.next(0, 0.5).limit.unwrap();
+            pages.learn(0, u64::from(limit), real(limit));
+        }
+        let limit = pages.next(0, 0.5).limit.unwrap();
+        assert!(limit >= 10 && real(limit) <= 1.0, "{limit}");
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(super) const REST: f64 = 0.25;
 /// What a cut takes off. Much: what lacks here is missed by the foreground too, and what others leave changes all the time.
 const CUT: f64 = 0.3;
 
+/// How long it is remembered, about, what was delivered when much was asked for.
+const BUSY_MEMORY: Duration = Duration::from_secs(60);
+
 /// A request that was refused, wholly or in part.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal {
@@ -36,6 +39,7 @@ pub struct Resource {
     pace: Pace,
     bucket: Bucket,
     delivered: Meter,
+    busy: Busiest,
     refused: Refused,
     reason: Option<ThrottleReason>,
 }
@@ -51,6 +55,7 @@ impl Resource {
             pace: Pace::new(CUT),
             bucket: Bucket::clumping(now),
             delivered: Meter::new(Duration::from_secs(2), now),
+            busy: Busiest::default(),
             refused: Refused::default(),
             reason: None,
         }
@@ -59,7 +64,7 @@ impl Resource {
     /// One without a budget, that is taken to have been used as much as this one.
     #[must_use]
     pub fn like_unlimited(&self, now: Duration) -> Self {
-        Resource { delivered: self.delivered.clone(), ..Resource::new(Rate::UNLIMITED, now) }
+        Resource { delivered: self.delivered.clone(), busy: self.busy, ..Resource::new(Rate::UNLIMITED, now) }
     }
 
     /// Sets another budget, of all processes together. What throttles taught moves with it: both follow from the capacity
@@ -102,6 +107,7 @@ impl Resource {
         self.refill(now);
         self.bucket.take(actual - estimate, self.rate(now));
         self.delivered.add(actual, now);
+        self.busy.saw(self.delivered.rate(now), now);
         self.refused.answered();
     }
 
@@ -113,7 +119,7 @@ impl Resource {
         let throttled = Throttled {
             sent: refusal.sent,
             allowed: self.budget.units(),
-            delivered: self.delivered.rate(now),
+            delivered: self.delivered_lately(now),
             request: refusal.request,
             many: self.refused.is_many(),
         };
@@ -133,6 +139,15 @@ impl Resource {
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.budget.is_limited()
+    }
+
+    /// Units per second that the server is known to give. Before the first cut of what has no budget nothing but demand
+    /// bounds what is delivered, and where little was asked for at this moment, little was given: that says nothing of the
+    /// server.
+    fn delivered_lately(&self, now: Duration) -> f64 {
+        let delivered = self.delivered.rate(now);
+        let is_paced = self.budget.is_limited() || self.pace.level().is_some();
+        if is_paced { delivered } else { delivered.max(self.busy.rate(now)) }
     }
 
     fn refill(&mut self, now: Duration) {
@@ -173,6 +188,25 @@ impl Meter {
 
     fn remembered(&self, now: Duration) -> f64 {
         self.units * (-now.saturating_sub(self.at).as_secs_f64() / self.memory).exp()
+    }
+}
+
+/// The highest rate there was, the longer ago the less.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busiest {
+    rate: f64,
+    at: Duration,
+}
+
+impl Busiest {
+    fn saw(&mut self, rate: f64, now: Duration) {
+        if rate >= self.rate(now) {
+            *self = Busiest { rate, at: now };
+        }
+    }
+
+    fn rate(&self, now: Duration) -> f64 {
+        self.rate * (-now.saturating_sub(self.at).as_secs_f64() / BUSY_MEMORY.as_secs_f64()).exp()
     }
 }
 
@@ -220,6 +254,20 @@ mod tests {
         assert!(resource.reason(at(20.0)).is_some());
         assert!(resource.reason(at(60.0)).is_none());
         assert!(passed(&mut resource, 60.0, 70.0) > 490.0);
+    }
+
+    #[test]
+    fn a_throttle_when_little_is_asked_for_does_not_take_that_for_all_the_server_gives() {
+        let mut resource = Resource::new(Rate::UNLIMITED, Duration::ZERO);
+        for tenth in 0..100_u32 {
+            resource.charge(0.0, 100.0, at(f64::from(tenth) / 10.0));
+        }
+        // whoever takes the pages is busy with them
+        for second in 10..20_u32 {
+            resource.charge(0.0, 1.0, at(f64::from(second)));
+        }
+        resource.throttled(&ThrottleReason::unstated(false), refused_at(19.9), at(20.0));
+        assert!(resource.rate(at(20.0)) > 400.0, "{}", resource.rate(at(20.0)));
     }
 
     #[test]
