@@ -1,0 +1,34 @@
+//! From a census to a mapping file: a type for each attribute that a later item is unlikely to break, and the rest into
+//! the lossless `rest` column. Pure.
+
+use serde::Serialize;
+
+/// A mapping, as it was inferred and proved.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InferredMapping {
+    /// The mapping file, TOML with the evidence as comments; it loads as it is.
+    pub text: String,
+    /// Its tables, in the file's order.
+    pub tables: Vec<InferredTable>,
+    /// Sampled items that were mapped by it.
+    pub proved: u64,
+    /// How many of them it rejects: those that are no items at all.
+    pub rejected: u64,
+    /// What an engineer should know of it.
+    pub notes: Vec<String>,
+}
+
+/// A table of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InferredTable {
+    /// Its name.
+    pub name: String,
+    /// Sampled items that became its rows.
+    pub items: u64,
+    /// Bytes of their cells: text and binaries as they are, numbers and times as MySQL stores them, NULL nothing.
+    pub row_bytes: u64,
+    /// Bytes of their key cells among these.
+    pub key_bytes: u64,
+    /// Bytes of the largest row, as text in a statement.
+    pub largest_row: u64,
+}
