@@ -1,5 +1,21 @@
 //! From a census to a mapping file: a type for each attribute that a later item is unlikely to break, and the rest into
 //! the lossless `rest` column. Pure.
+//!
+//! In two steps, since kinds of items are told apart by the census of all and then looked at one by one:
+//! [`kind::kinds`], a census of each kind, [`kind::refined`], [`Draft::new`]. Whoever has the items then maps them by
+//! [`Draft::text`] and lets [`Draft::leave_out`] what rejects one: a mapping is proved, not believed.
+
+mod column;
+mod draft;
+pub mod evidence;
+mod fit;
+pub mod kind;
+mod naming;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use draft::{Draft, Facts};
 
 use serde::Serialize;
 
@@ -19,7 +35,7 @@ pub struct InferredMapping {
 }
 
 /// A table of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InferredTable {
     /// Its name.
     pub name: String,
