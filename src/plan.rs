@@ -6,7 +6,9 @@
 //! the screen prints and `--report` writes as JSON.
 
 pub mod estimate;
+pub mod propose;
 pub mod sample;
+pub mod take;
 
 use crate::census::Census;
 use crate::infer::InferredMapping;
