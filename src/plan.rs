@@ -6,6 +6,7 @@
 //! the screen prints and `--report` writes as JSON.
 
 pub mod estimate;
+pub mod preflight;
 pub mod sample;
 
 use crate::census::Census;
