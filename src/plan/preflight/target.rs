@@ -38,7 +38,7 @@ pub async fn target(target: &Target, demand: &Demand<'_>) -> Vec<Check> {
     {
         return vec![folder(path), room(parent(path), demand.bytes)];
     }
-    let mut session = match Session::open(target).await {
+    let mut session = match Session::look(target).await {
         Ok(session) => session,
         Err(error) => return vec![fail("target", "cannot be reached", error.chain())],
     };
