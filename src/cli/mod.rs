@@ -5,6 +5,7 @@ pub mod log;
 pub mod open;
 pub mod output;
 pub mod progress;
+pub mod rejects;
 pub mod run;
 pub mod test_point;
 
@@ -106,12 +107,14 @@ pub enum Command {
     /// Print the CREATE TABLE statements of a mapping.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
+    /// List what a run rejected, export it, try it again through another mapping, or sign it off.
+    Rejects(rejects::Rejects),
 }
 
 /// Which URLs were typed on the command line, where others can read them, rather than set in the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Typed {
-    /// `--to`.
+    /// `--to`, or `--on`.
     pub to: bool,
     /// `--state`.
     pub state: bool,
