@@ -25,6 +25,7 @@ pub mod model;
 pub mod monitor;
 pub mod pipeline;
 pub mod plan;
+pub mod rejects;
 pub mod report;
 pub mod sink;
 pub mod source;

@@ -20,7 +20,7 @@ const LEVELS: [&[&str]; 14] = [
     &["checkpoint"],
     &["source", "sink"],
     &["pipeline"],
-    &["backfill"],
+    &["backfill", "rejects"],
     &["plan"],
     &["cli", "main"],
 ];

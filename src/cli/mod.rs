@@ -4,7 +4,10 @@ pub mod config;
 pub mod log;
 pub mod open;
 pub mod output;
+pub mod plan;
+mod plan_report;
 pub mod progress;
+pub mod rejects;
 pub mod run;
 pub mod test_point;
 
@@ -106,12 +109,16 @@ pub enum Command {
     /// Print the CREATE TABLE statements of a mapping.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
+    /// Tell before a copy what it meets, takes and costs, and write the mapping for it. Writes nothing to either end.
+    Plan(Box<plan::Plan>),
+    /// List what a run rejected, export it, try it again through another mapping, or sign it off.
+    Rejects(rejects::Rejects),
 }
 
 /// Which URLs were typed on the command line, where others can read them, rather than set in the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Typed {
-    /// `--to`.
+    /// `--to`, or `--on`.
     pub to: bool,
     /// `--state`.
     pub state: bool,

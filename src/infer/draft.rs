@@ -18,6 +18,8 @@ pub struct Facts<'a> {
     pub complete: bool,
     /// About how many items there are.
     pub items: u64,
+    /// Whether rows will be written in key order.
+    pub clustered: bool,
 }
 
 /// A mapping.

@@ -44,7 +44,8 @@ pub fn name(name: &str) -> String {
 }
 
 /// What the attribute is, and in how many of so many items.
-pub(super) fn of(attribute: &Attribute, items: u64) -> String {
+#[must_use]
+pub fn of(attribute: &Attribute, items: u64) -> String {
     let types: Vec<String> = match attribute.types.found().collect::<Vec<_>>().as_slice() {
         [(tag, _)] => vec![(*tag).to_owned()],
         found => found.iter().map(|(tag, count)| format!("{tag} {}", self::count(*count))).collect(),

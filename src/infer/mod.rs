@@ -41,10 +41,4 @@ pub struct InferredTable {
     pub name: String,
     /// Sampled items that became its rows.
     pub items: u64,
-    /// Bytes of their cells: text and binaries as they are, numbers and times as MySQL stores them, NULL nothing.
-    pub row_bytes: u64,
-    /// Bytes of their key cells among these.
-    pub key_bytes: u64,
-    /// Bytes of the largest row, as text in a statement.
-    pub largest_row: u64,
 }

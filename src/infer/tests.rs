@@ -35,7 +35,7 @@ fn inferred(lines: &[String], complete: bool) -> (String, Vec<Vec<Condition>>) {
     let found = kinds(&whole, complete);
     let found = refined(found.clone(), &split(&found)[..found.len()]);
     let key = key();
-    let facts = Facts { table: "shop", key: &key, complete, items: whole.items };
+    let facts = Facts { table: "shop", key: &key, complete, items: whole.items, clustered: false };
     let text = Draft::new(&facts, &found, &split(&found)).text();
     Mapping::parse(&text, "inferred").unwrap_or_else(|error| panic!("{error}\n{text}"));
     (text, found.into_iter().map(|kind| kind.conditions).collect())

@@ -1,13 +1,16 @@
 //! From sampled pages to a census and a mapping that was proved against every one of their items.
 
+use super::prove::prove;
 use super::take::Packed;
 use crate::census::Census;
 use crate::error::{Error, Result};
 use crate::infer::kind::{Kind, kinds, refined};
-use crate::infer::{Draft, Facts, InferredMapping, InferredTable, evidence};
-use crate::mapping::{ColumnType, KeyAttribute, Mapped, Mapping, Table};
+use crate::infer::{Draft, Facts, InferredMapping, evidence};
+use crate::mapping::footprint::TableSize;
+use crate::mapping::{KeyAttribute, Mapping};
 use crate::model::decode::Decoder;
-use crate::model::rows::{CellRef, Rows};
+use crate::model::dialect::Dialect;
+use crate::model::value::Item;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,7 +73,7 @@ fn count(pages: &[Packed], key: &[KeyAttribute], pinned: &BTreeSet<String>, kind
 }
 
 /// Hands every line's item to `use_item`, with the line's length; none for a line that is no item.
-fn each_item(page: &Packed, mut use_item: impl FnMut(Option<crate::model::value::Item<'_>>, u64)) -> Result<()> {
+fn each_item(page: &Packed, mut use_item: impl FnMut(Option<Item<'_>>, u64)) -> Result<()> {
     let lines = page.lines()?;
     let mut decoder = Decoder::default();
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -82,12 +85,23 @@ fn each_item(page: &Packed, mut use_item: impl FnMut(Option<crate::model::value:
     Ok(())
 }
 
+/// A mapping with what its tables would take.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The mapping's text, and what came of proving it.
+    pub inferred: InferredMapping,
+    /// The mapping, compiled from the text.
+    pub mapping: Mapping,
+    /// What its tables take when the whole is like the sample.
+    pub sizes: Vec<TableSize>,
+}
+
 /// Infers a mapping and proves it: every sampled item is mapped by the file's own text, and what would reject one goes to
-/// `rest`.
+/// `rest`. Sizes are those on a server of `dialect`.
 ///
 /// # Errors
 /// `Config` when no mapping file can say the table's key; `Internal`.
-pub fn mapping(pages: &[Packed], census: &Census, facts: &Facts<'_>) -> Result<InferredMapping> {
+pub fn mapping(pages: &[Packed], census: &Census, facts: &Facts<'_>, dialect: Dialect) -> Result<Proposal> {
     let pinned = if census.attributes.overflowed() { usual(census, pages, facts.key)? } else { BTreeSet::new() };
     let mut kinds = kinds(census, facts.complete);
     if !kinds.is_empty() {
@@ -99,7 +113,7 @@ pub fn mapping(pages: &[Packed], census: &Census, facts: &Facts<'_>) -> Result<I
     loop {
         let text = draft.text();
         let mapping = Mapping::parse(&text, "inferred from the sample")?;
-        let proof = prove(pages, &mapping)?;
+        let (proof, footprint) = prove(pages, &mapping, dialect)?;
         let mut changed = false;
         for ((table, column), (rejected, reason)) in &proof.rejects {
             let (Some(table), Some(column)) = (table, column) else { continue };
@@ -107,119 +121,11 @@ pub fn mapping(pages: &[Packed], census: &Census, facts: &Facts<'_>) -> Result<I
             changed |= draft.leave_out(*table, column, &why);
         }
         if !changed {
-            return Ok(proof.of(text, &mapping, census));
+            let scale = facts.items as f64 / (census.items + census.broken).max(1) as f64;
+            let sizes = footprint.sizes(scale, facts.clustered);
+            let inferred = proof.inferred(text, census, mapping.tables());
+            return Ok(Proposal { inferred, sizes, mapping });
         }
-    }
-}
-
-/// What came of mapping every sampled item.
-#[derive(Debug, Default)]
-struct Proof {
-    tables: Vec<InferredTable>,
-    mapped: u64,
-    /// By table and column: how many, and one reason.
-    rejects: BTreeMap<(Option<usize>, Option<String>), (u64, String)>,
-}
-
-fn prove(pages: &[Packed], mapping: &Mapping) -> Result<Proof> {
-    let tables = mapping.tables();
-    let none = || Proof { tables: vec![InferredTable::default(); tables.len()], ..Proof::default() };
-    pages
-        .par_iter()
-        .map(|page| {
-            let mut proof = none();
-            let mut mapper = mapping.mapper();
-            let mut rows: Vec<Rows> = tables.iter().map(|table| Rows::new(table.columns.len())).collect();
-            let lines = page.lines()?;
-            let mut decoder = Decoder::default();
-            for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                proof.mapped += 1;
-                // a line that is no item is counted by the census
-                let Ok(mapped) = decoder.decode(line, |item| mapper.map(item, line, 0, &mut rows)) else { continue };
-                if let Mapped::Rejected(reject) = mapped {
-                    let entry = proof.rejects.entry((reject.table, reject.column)).or_insert((0, reject.reason));
-                    entry.0 += 1;
-                }
-            }
-            for ((sizes, rows), table) in proof.tables.iter_mut().zip(&rows).zip(tables) {
-                measure(sizes, rows, table);
-            }
-            Ok(proof)
-        })
-        .try_reduce(none, |ours, theirs| Ok(ours.joined(theirs)))
-}
-
-impl Proof {
-    fn joined(mut self, other: Proof) -> Proof {
-        for (ours, theirs) in self.tables.iter_mut().zip(other.tables) {
-            ours.items += theirs.items;
-            ours.row_bytes += theirs.row_bytes;
-            ours.key_bytes += theirs.key_bytes;
-            ours.largest_row = ours.largest_row.max(theirs.largest_row);
-        }
-        self.mapped += other.mapped;
-        for (place, (rejected, reason)) in other.rejects {
-            self.rejects.entry(place).or_insert((0, reason)).0 += rejected;
-        }
-        self
-    }
-
-    fn of(self, text: String, mapping: &Mapping, census: &Census) -> InferredMapping {
-        let mut notes = Vec::new();
-        for (rejected, reason) in self.rejects.values() {
-            notes.push(format!("{} sampled items are rejected: {reason}", evidence::count(*rejected)));
-        }
-        if census.broken > 0 {
-            notes.push(format!(
-                "{} sampled lines are no DynamoDB JSON and are rejected",
-                evidence::count(census.broken)
-            ));
-        }
-        let rejected = census.broken + self.rejects.values().map(|(count, _)| count).sum::<u64>();
-        let names = mapping.tables().iter().map(|table| table.name.clone());
-        let tables = self.tables.into_iter().zip(names).map(|(table, name)| InferredTable { name, ..table }).collect();
-        InferredMapping { text, tables, proved: self.mapped, rejected, notes }
-    }
-}
-
-/// Adds up what the rows take.
-fn measure(sizes: &mut InferredTable, rows: &Rows, table: &Table) {
-    for row in 0..rows.len() {
-        let (mut stored, mut said) = (0, 0);
-        for (place, column) in table.columns.iter().enumerate() {
-            let cell = rows.cell(row, place);
-            let bytes = stored_bytes(cell, column.ty);
-            stored += bytes;
-            sizes.key_bytes += if table.key.contains(&place) { bytes } else { 0 };
-            said += match cell {
-                CellRef::Text(bytes) | CellRef::Bytes(bytes) => bytes.len() as u64,
-                _ => 8,
-            };
-        }
-        sizes.items += 1;
-        sizes.row_bytes += stored;
-        sizes.largest_row = sizes.largest_row.max(said);
-    }
-}
-
-/// Bytes that MySQL stores for the cell, the length of a text included.
-fn stored_bytes(cell: CellRef<'_>, ty: ColumnType) -> u64 {
-    let length = match cell {
-        CellRef::Null => return 0,
-        CellRef::Text(bytes) | CellRef::Bytes(bytes) => bytes.len() as u64,
-        CellRef::Int(_) | CellRef::Double(_) => 8,
-    };
-    match ty {
-        ColumnType::Boolean => 1,
-        ColumnType::Date => 3,
-        ColumnType::Int => 4,
-        ColumnType::BigInt | ColumnType::Double | ColumnType::DateTime => 8,
-        ColumnType::Decimal { precision, scale } => {
-            // nine digits are four bytes, on each side of the point
-            (u64::from(precision - scale).div_ceil(9) + u64::from(scale).div_ceil(9)) * 4
-        }
-        ColumnType::Varchar(_) | ColumnType::Varbinary(_) => length + 1 + u64::from(length > 255),
-        ColumnType::Text | ColumnType::Blob | ColumnType::Json => length + 4,
     }
 }
 
