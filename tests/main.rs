@@ -19,6 +19,7 @@ mod indexes;
 mod into_dynamo;
 mod keys;
 mod load;
+mod plan;
 mod rejects;
 mod roundtrip;
 mod s3;
