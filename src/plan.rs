@@ -7,7 +7,11 @@
 
 pub mod estimate;
 pub mod preflight;
+pub mod propose;
+mod prove;
+pub mod remarks;
 pub mod sample;
+pub mod take;
 
 use crate::census::Census;
 use crate::infer::InferredMapping;
@@ -22,6 +26,8 @@ pub struct Plan {
     pub sample: Sample,
     /// What the sampled items look like.
     pub census: Census,
+    /// What an engineer should know of them.
+    pub remarks: Vec<String>,
     /// How they would become rows.
     pub mapping: InferredMapping,
     /// What a copy takes and costs; none when nothing can be said.

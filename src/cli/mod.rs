@@ -5,6 +5,8 @@ pub mod export;
 pub mod log;
 pub mod open;
 pub mod output;
+pub mod plan;
+mod plan_report;
 pub mod progress;
 pub mod rejects;
 pub mod run;
@@ -108,6 +110,8 @@ pub enum Command {
     /// Print the CREATE TABLE statements of a mapping.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
+    /// Tell before a copy what it meets, takes and costs, and write the mapping for it. Writes nothing to either end.
+    Plan(Box<plan::Plan>),
     /// List what a run rejected, export it, try it again through another mapping, or sign it off.
     Rejects(rejects::Rejects),
 }

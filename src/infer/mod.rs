@@ -1,5 +1,21 @@
 //! From a census to a mapping file: a type for each attribute that a later item is unlikely to break, and the rest into
 //! the lossless `rest` column. Pure.
+//!
+//! In two steps, since kinds of items are told apart by the census of all and then looked at one by one:
+//! [`kind::kinds`], a census of each kind, [`kind::refined`], [`Draft::new`]. Whoever has the items then maps them by
+//! [`Draft::text`] and lets [`Draft::leave_out`] what rejects one: a mapping is proved, not believed.
+
+mod column;
+mod draft;
+pub mod evidence;
+mod fit;
+pub mod kind;
+mod naming;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use draft::{Draft, Facts};
 
 use serde::Serialize;
 
@@ -19,16 +35,10 @@ pub struct InferredMapping {
 }
 
 /// A table of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InferredTable {
     /// Its name.
     pub name: String,
     /// Sampled items that became its rows.
     pub items: u64,
-    /// Bytes of their cells: text and binaries as they are, numbers and times as MySQL stores them, NULL nothing.
-    pub row_bytes: u64,
-    /// Bytes of their key cells among these.
-    pub key_bytes: u64,
-    /// Bytes of the largest row, as text in a statement.
-    pub largest_row: u64,
 }

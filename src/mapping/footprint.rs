@@ -95,6 +95,18 @@ impl<'t> Footprint<'t> {
         }
     }
 
+    /// Adds those of another part of the sample, of the same tables.
+    pub fn merge(&mut self, other: &Self) {
+        for (ours, theirs) in self.tallies.iter_mut().zip(&other.tallies) {
+            ours.rows += theirs.rows;
+            ours.values += theirs.values;
+            ours.leaves += theirs.leaves;
+            ours.aside += theirs.aside;
+            ours.indexes += theirs.indexes;
+            ours.largest = ours.largest.max(theirs.largest);
+        }
+    }
+
     /// The sizes when the sample is one in `scale` of the whole. `clustered` says that rows are written in key order.
     #[must_use]
     pub fn sizes(&self, scale: f64, clustered: bool) -> Vec<TableSize> {

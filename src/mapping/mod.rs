@@ -26,7 +26,7 @@ mod json;
 mod jsonb;
 pub mod key;
 mod mapper;
-mod names;
+pub mod names;
 mod path;
 mod plan;
 mod predicate;
@@ -37,6 +37,7 @@ mod time;
 
 pub use key::parse_key;
 pub use mapper::Mapper;
+pub use time::{TimeText, time_text};
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
