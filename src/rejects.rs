@@ -181,9 +181,11 @@ impl Rejects {
                 break;
             };
             let last = *last;
+            let page = page(&open);
+            monitor.event(&Event::PageRead { span: page.span, bytes: page.bytes.len() });
             let places: Vec<Place> = open.iter().map(|(place, _)| *place).collect();
             let batch = tokio::task::block_in_place(|| {
-                encode(page(&open), mapping, &mut Decoder::default(), &format!("a page of the rejects of run {run}"))
+                encode(page, mapping, &mut Decoder::default(), &format!("a page of the rejects of run {run}"))
             })?;
             if sink.replay(&batch, &places, &retry).await? == Replayed::Settled {
                 tried += places.len() as u64;

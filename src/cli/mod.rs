@@ -1,6 +1,7 @@
 //! The command line: what was typed. Parsing touches nothing; [`config`] turns it into what may run.
 
 pub mod config;
+pub mod export;
 pub mod log;
 pub mod open;
 pub mod output;
@@ -275,6 +276,9 @@ pub struct Backfill {
     /// Where items come from.
     #[command(flatten)]
     pub source: SourceArgs,
+    /// Having the table exported first.
+    #[command(flatten)]
+    pub export: export::ExportArgs,
     /// Reaching live tables.
     #[command(flatten)]
     pub dynamo: DynamoArgs,
