@@ -1,6 +1,7 @@
 //! `transvase plan`: its flags, the steps from a sample to a plan, and the files it saves here. Nothing is written to
 //! either end.
 
+use super::export::{self, ExportArgs, Handed};
 use super::{DynamoArgs, ExitCode, SourceArgs, TargetArgs, Typed, config, open, output, plan_report};
 use crate::backfill::dialect_of;
 use crate::census::Census;
@@ -17,7 +18,7 @@ use crate::plan::estimate::{self, Estimate, Reading, Subject, Terms};
 use crate::plan::preflight::{self, Demand};
 use crate::plan::propose::{self, Proposal};
 use crate::plan::sample::Sample;
-use crate::plan::take::{self, Extent, Taken};
+use crate::plan::take::{self, Extent};
 use crate::plan::{Check, remarks};
 use crate::source::Source;
 use clap::Args;
@@ -25,7 +26,6 @@ use clap::builder::BoolishValueParser;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +49,9 @@ pub struct Plan {
     /// Where items come from.
     #[command(flatten)]
     pub source: SourceArgs,
+    /// Having the table exported after the plan.
+    #[command(flatten)]
+    pub export: ExportArgs,
     /// Reaching live tables.
     #[command(flatten)]
     pub dynamo: DynamoArgs,
@@ -123,6 +126,9 @@ pub async fn run(args: &Plan, typed: Typed) -> Result<ExitCode> {
         Some(table) => To::Items(table.to_owned()),
         None => To::Sql(config::target(&args.target, typed.to)?),
     };
+    if args.export.request_export.is_some() && !open::is_live(&args.source) {
+        return Err(Error::config("--request-export is for a live table: --from dynamodb://TABLE"));
+    }
     let (extent, terms) = (extent(args)?, terms(args)?);
     let spill = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
     let (mut source, told) = open::source(&args.source, &args.dynamo, spill).await?;
@@ -164,7 +170,22 @@ pub async fn run(args: &Plan, typed: Typed) -> Result<ExitCode> {
     if let Some(path) = &args.report {
         output::write_json(&plan, path)?;
     }
-    Ok(if plan.fails() { ExitCode::Failed } else { ExitCode::Complete })
+    if plan.fails() {
+        return Ok(ExitCode::Failed);
+    }
+    exported(args, &files.mapping).await
+}
+
+/// Has the table exported, if that was asked for, and says how the export is loaded.
+async fn exported(args: &Plan, mapping: &Path) -> Result<ExitCode> {
+    match export::export(&args.export, &args.source, &args.dynamo).await? {
+        None => {}
+        Some(Handed::Stopped) => return Ok(ExitCode::Interrupted),
+        Some(Handed::Over { source, .. }) => {
+            output::print(&plan_report::exported(&source.from, mapping, &args.target.to))
+        }
+    }
+    Ok(ExitCode::Complete)
 }
 
 /// Takes the sample, counts it, and infers the mapping. Blocks.
@@ -175,8 +196,7 @@ fn look(
     key: &[KeyAttribute],
     dialect: Dialect,
 ) -> Result<(Sample, Census, Proposal)> {
-    let told = |_: u64| {};
-    let taken: Taken = take::take(source, extent, seed, READERS, &CancellationToken::new(), &told)?;
+    let taken = take::take(source, extent, seed, READERS)?;
     let census = propose::census(&taken.pages, key)?;
     if key.is_empty() {
         let possible = propose::possible_keys(&census);

@@ -56,7 +56,7 @@ async fn what_the_sample_did_not_show_is_kept_or_clearly_rejected() {
     ended.counts([110, 106, 0, 0, 4]);
     let mut columns: Vec<&str> = ended.rejects.iter().map(|reject| reject["column"].as_str().unwrap()).collect();
     columns.sort_unstable();
-    assert_eq!(columns, ["sk", "status", "total", "total"]);
+    assert_eq!(columns, ["pk", "status", "total", "total"]);
     assert!(ended.rejects.iter().all(|reject| !reject["reason"].as_str().unwrap().is_empty()));
 
     let other = target.rows("SELECT pk, extra FROM orders_other ORDER BY pk").await;

@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Every file below a folder: its bytes, and when it was written.
+/// Every file below a folder that holds something: its bytes, and when it was written. But for `-shm`, in which SQLite's
+/// readers share what they know of the log.
 fn files(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(self::files(&path));
-        } else {
+        } else if path.metadata().unwrap().len() > 0 && !path.to_string_lossy().ends_with("-shm") {
             let changed = path.metadata().unwrap().modified().unwrap();
             files.insert(path.clone(), (std::fs::read(&path).unwrap(), changed));
         }
@@ -37,12 +38,12 @@ async fn files_stay_as_they_are_and_none_is_made() {
     };
     let before = files(ends.path());
     plan(&target).expect(0);
-    assert_eq!(files(ends.path()), before, "the target was not there, and is not");
+    assert!(files(ends.path()) == before, "the target was not there, and is not");
     Backfill::new(folder.path(), &from, &target, &["--key", KEY]).run().expect(0);
     let before = files(ends.path());
     let planned = plan(&target);
     assert!(planned.code <= 1, "{}", planned.said);
-    assert_eq!(files(ends.path()), before);
+    assert!(files(ends.path()) == before, "{}", planned.said);
 }
 
 #[tokio::test]
@@ -74,7 +75,7 @@ async fn a_server_is_looked_at_with_no_right_but_to_select() {
         let rest = url.split_once('@').unwrap().1;
         command.env("MYSQL_PWD", "look").arg("--to").arg(format!("mysql://{user}@{rest}"));
         let planned = run(override_to(command), folder.path());
-        planned.expect(1).says(&["FAIL", "table orders", "saved inferred.toml"]);
+        planned.expect(1).says(&["FAIL", "table things", "saved inferred.toml"]);
         assert_eq!(target.rows(&tables).await, before, "{kind:?}");
         assert_eq!(target.number("SELECT COUNT(*) FROM things").await, 1);
         execute(&mut admin, &format!("DROP USER '{user}'@'%'")).await;
@@ -114,7 +115,7 @@ fn a_live_table_stays_as_it_is() {
     server.create("others", "pk:S,sk:S");
     server.load_lines("things", &lines(Shape::SingleTable, 3, 500));
     let (before, url) = (server.items("things"), server.url());
-    let args = ["--endpoint-url", url.as_str(), "--to", "dynamodb://others"];
+    let args = ["--endpoint-url", url.as_str(), "--read-capacity", "500", "--to", "dynamodb://others"];
     let mut command = command(folder.path(), "dynamodb://things", None, &args);
     command.envs(AWS_ENVIRONMENT);
     let planned = run(command, folder.path());
