@@ -88,7 +88,7 @@ fn servers_that_are_ready_pass_and_are_left_as_they_are() {
 fn what_is_wrong_with_a_server_is_found() {
     let mapping = mapping();
     for kind in BOTH {
-        let extra = ["--max-allowed-packet=1M", "--max-connections=6", "--sql-mode="].map(str::to_owned).to_vec();
+        let extra = ["--max-allowed-packet=1M", "--max-connections=10", "--sql-mode="].map(str::to_owned).to_vec();
         let server = Server::start(kind, &ServerOptions { extra, buffer_pool_mib: 16, ..ServerOptions::default() });
         let database = block_on(server.database());
         block_on(async {
@@ -105,7 +105,7 @@ fn what_is_wrong_with_a_server_is_found() {
             (demand.bytes, demand.largest_row) = (4 << 30, 2 << 20);
         });
         assert_verdict(&found, "max_allowed_packet", Verdict::Fail, "1024 KiB");
-        assert_verdict(&found, "connections", Verdict::Fail, "of 6");
+        assert_verdict(&found, "connections", Verdict::Fail, "of 10");
         assert_verdict(&found, "sql_mode", Verdict::Warn, "not strict");
         assert_verdict(&found, "local_infile", Verdict::Warn, "off");
         assert_verdict(&found, "writes", Verdict::Fail, "read-only");

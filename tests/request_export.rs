@@ -2,6 +2,7 @@
 
 use crate::support::control_plane::{Answers, ControlPlane};
 use crate::support::dynamo::AWS_ENVIRONMENT;
+use crate::support::orders::block_on;
 use crate::support::s3::S3Server;
 use crate::support::small_export::{ID, SmallExport};
 use crate::support::transvase::{Target, sqlite};
@@ -50,8 +51,8 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-#[tokio::test]
-async fn an_export_is_asked_for_waited_for_and_loaded() {
+#[test]
+fn an_export_is_asked_for_waited_for_and_loaded() {
     let (folder, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = bucket(root.path());
     let plane = ControlPlane::start(Answers { polls: 3, limited: 2, ..Answers::default() });
@@ -64,7 +65,7 @@ async fn an_export_is_asked_for_waited_for_and_loaded() {
     for part in ["as many exports under way", "has begun", "goes on", "s3://b/AWSDynamoDB/", "run orders: complete"] {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
-    assert_eq!(target.number("SELECT COUNT(*) FROM orders").await, 120);
+    assert_eq!(block_on(target.number("SELECT COUNT(*) FROM orders")), 120);
     // the same again finds both the export and the run complete
     let (code, said) = run(command(folder.path(), &plane, &target.url(), Some(&s3)));
     assert!(code == 0 && said.contains("was complete already"), "{said}");
@@ -81,8 +82,8 @@ fn killed_once_asked(folder: &Path, plane: &ControlPlane, to: &str) {
     child.wait().unwrap();
 }
 
-#[tokio::test]
-async fn a_process_that_dies_before_it_hears_of_its_export_asks_for_no_other() {
+#[test]
+fn a_process_that_dies_before_it_hears_of_its_export_asks_for_no_other() {
     let (folder, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = bucket(root.path());
     let plane = ControlPlane::start(Answers { swallows: true, ..Answers::default() });
@@ -97,11 +98,11 @@ async fn a_process_that_dies_before_it_hears_of_its_export_asks_for_no_other() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(plane.exports().len(), 1, "the same token is the same export");
     assert_eq!(plane.calls("ListExports"), 0);
-    assert_eq!(target.number("SELECT COUNT(*) FROM orders").await, 120);
+    assert_eq!(block_on(target.number("SELECT COUNT(*) FROM orders")), 120);
 }
 
-#[tokio::test]
-async fn an_export_whose_token_has_lapsed_is_found_by_it() {
+#[test]
+fn an_export_whose_token_has_lapsed_is_found_by_it() {
     let (folder, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = bucket(root.path());
     let plane = ControlPlane::start(Answers { swallows: true, ..Answers::default() });
@@ -174,4 +175,21 @@ fn refusals_and_failures_say_the_next_step() {
     std::fs::write(folder.path().join(FILE), memory).unwrap();
     let (code, said) = run();
     assert!(code == 2 && said.contains("remove the file"), "{code} {said}");
+}
+
+#[test]
+fn a_plan_looks_at_the_export_and_says_how_to_load_it() {
+    let (folder, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = bucket(root.path());
+    let plane = ControlPlane::start(Answers::default());
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_transvase"));
+    plan.current_dir(folder.path()).stdin(Stdio::null()).envs(AWS_ENVIRONMENT);
+    plan.args(["plan", "--from", "dynamodb://orders", "--request-export", "s3://b", "--endpoint-url", &plane.url()]);
+    plan.args(["--export-poll-seconds", "0.01", "--s3-endpoint", &format!("http://{}", server.address)]);
+    let (code, said) = run(plan);
+    assert_eq!(code, 0, "{said}");
+    let next = format!("transvase backfill --from s3://b/AWSDynamoDB/{ID} --s3-endpoint");
+    assert!(said.contains(&next) && said.contains("--mapping orders.toml"), "{said}");
+    assert!(!plane.operations().contains(&"Scan".to_owned()), "the table itself is not read");
+    assert!(folder.path().join("orders.toml").exists());
 }

@@ -9,7 +9,7 @@ use crate::mapping::KeyAttribute;
 use crate::source::dynamodb_export::request::{self, Exported, Waiting, Wish};
 use clap::Args;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +76,19 @@ pub async fn export(args: &ExportArgs, source: &SourceArgs, dynamo: &DynamoArgs)
             Handed::Over { source, key: key.collect() }
         }
     }))
+}
+
+/// The command that loads an export through a mapping file.
+#[must_use]
+pub fn next(source: &SourceArgs, mapping: &Path, to: &str) -> String {
+    let endpoint = source.s3_endpoint.as_ref().map(|url| format!(" --s3-endpoint {url}")).unwrap_or_default();
+    // The URL of a server may have come with a password, from the environment.
+    let to = if to.starts_with("sqlite:") { to } else { "mysql://…" };
+    format!(
+        "\nto load the export:\n  transvase backfill --from {}{endpoint} --mapping {} --create-tables --to {to}\n",
+        source.from,
+        mapping.display()
+    )
 }
 
 /// Seconds since 1970.

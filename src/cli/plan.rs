@@ -49,7 +49,7 @@ pub struct Plan {
     /// Where items come from.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Having the table exported after the plan.
+    /// Having the table exported first: then the export is looked at.
     #[command(flatten)]
     pub export: ExportArgs,
     /// Reaching live tables.
@@ -126,18 +126,24 @@ pub async fn run(args: &Plan, typed: Typed) -> Result<ExitCode> {
         Some(table) => To::Items(table.to_owned()),
         None => To::Sql(config::target(&args.target, typed.to)?),
     };
-    if args.export.request_export.is_some() && !open::is_live(&args.source) {
-        return Err(Error::config("--request-export is for a live table: --from dynamodb://TABLE"));
-    }
     let (extent, terms) = (extent(args)?, terms(args)?);
     let spill = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let (mut source, told) = open::source(&args.source, &args.dynamo, spill).await?;
+    let exported = match export::export(&args.export, &args.source, &args.dynamo).await? {
+        Some(Handed::Stopped) => return Ok(ExitCode::Interrupted),
+        Some(Handed::Over { source, key }) => Some((source, key)),
+        None => None,
+    };
+    let from = exported.as_ref().map_or(&args.source, |(source, _)| source);
+    let (mut source, mut told) = open::source(from, &args.dynamo, spill).await?;
+    if let Some((_, key)) = &exported {
+        told.clone_from(key);
+    }
     let key = key(args, &source.description().table, told)?;
     let files = Files::new(args, &source.description().table);
     if let To::Sql(_) = to {
         files.check(args.force)?;
     }
-    let live = live(args, &*source).await?;
+    let live = if open::is_live(from) { Some(live(args, &*source).await?) } else { None };
     if args.dynamo.segments.is_none() {
         take::cut(&mut *source)?;
     }
@@ -166,26 +172,14 @@ pub async fn run(args: &Plan, typed: Typed) -> Result<ExitCode> {
     if let To::Sql(_) = to {
         files.save(args.force, &plan.mapping.text, &statements)?;
         output::print(&plan_report::saved(&files.mapping, &files.sql));
+        if let Some((source, _)) = &exported {
+            output::print(&export::next(source, &files.mapping, &args.target.to));
+        }
     }
     if let Some(path) = &args.report {
         output::write_json(&plan, path)?;
     }
-    if plan.fails() {
-        return Ok(ExitCode::Failed);
-    }
-    exported(args, &files.mapping).await
-}
-
-/// Has the table exported, if that was asked for, and says how the export is loaded.
-async fn exported(args: &Plan, mapping: &Path) -> Result<ExitCode> {
-    match export::export(&args.export, &args.source, &args.dynamo).await? {
-        None => {}
-        Some(Handed::Stopped) => return Ok(ExitCode::Interrupted),
-        Some(Handed::Over { source, .. }) => {
-            output::print(&plan_report::exported(&source.from, mapping, &args.target.to))
-        }
-    }
-    Ok(ExitCode::Complete)
+    Ok(if plan.fails() { ExitCode::Failed } else { ExitCode::Complete })
 }
 
 /// Takes the sample, counts it, and infers the mapping. Blocks.
@@ -247,14 +241,11 @@ fn key(args: &Plan, table: &str, told: Vec<KeyAttribute>) -> Result<Vec<KeyAttri
 }
 
 /// The live source again, as what it is rather than as where items come from.
-async fn live(args: &Plan, source: &dyn Source) -> Result<Option<Live>> {
-    if !open::is_live(&args.source) {
-        return Ok(None);
-    }
+async fn live(args: &Plan, source: &dyn Source) -> Result<Live> {
     let db = DynamoDb::connect(&open::endpoint(&args.dynamo)).await?;
     let table = db.describe(&source.description().table).await?;
     let segments = u32::try_from(source.description().units.len()).unwrap_or(u32::MAX);
-    Ok(Some(Live { db, table, budget: args.dynamo.read_capacity.parse()?, segments }))
+    Ok(Live { db, table, budget: args.dynamo.read_capacity.parse()?, segments })
 }
 
 /// What the target speaks. A file is not made for it.

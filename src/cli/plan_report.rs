@@ -36,12 +36,6 @@ pub(super) fn saved(mapping: &Path, sql: &Path) -> String {
     )
 }
 
-/// How an export is loaded.
-pub(super) fn exported(from: &str, mapping: &Path, to: &str) -> String {
-    let mapping = mapping.display();
-    format!("now: transvase backfill --from {from} --mapping {mapping} --create-tables --to {to}\n")
-}
-
 fn sample(sample: &Sample, lines: &mut Vec<String>) {
     let (what, units) = if sample.live { ("live table", "segments") } else { ("export", "data files") };
     lines.push(format!("plan for table {} ({what})", sample.table));
