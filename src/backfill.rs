@@ -363,6 +363,7 @@ impl Backfill {
         let names: Vec<String> = self.mapping.tables().iter().map(|table| table.name.clone()).collect();
         let rejected = totals.outcomes().rejected;
         let rejects_file = if rejected > 0 { Some(self.export_rejects().await?) } else { None };
+        let since = if rejected > 0 { Some(self.checkpoint.reject_states().await?) } else { None };
         let status = if status == Status::Complete && rejected > 0 { Status::CompleteWithRejects } else { status };
         let mut report = Report {
             status,
@@ -377,6 +378,7 @@ impl Backfill {
             outcomes: totals.outcomes(),
             skipped: 0,
             tables: Vec::new(),
+            rejects_since: since.filter(|states| states.open < states.total()),
             failures: Vec::new(),
             rejects_file,
             seed: self.settings.seed,

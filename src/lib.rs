@@ -13,15 +13,19 @@
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 
 pub mod backfill;
+pub mod census;
 pub mod checkpoint;
 pub mod cli;
 pub mod driver;
 pub mod error;
+pub mod infer;
 pub mod limit;
 pub mod mapping;
 pub mod model;
 pub mod monitor;
 pub mod pipeline;
+pub mod plan;
+pub mod rejects;
 pub mod report;
 pub mod sink;
 pub mod source;

@@ -2,16 +2,18 @@
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
-use transvase::cli::{Cli, Command, ExitCode, Typed, log, output, run};
+use transvase::cli::{Cli, Command, ExitCode, Typed, log, output, plan, rejects, run};
 
 fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
-    let is_typed = |name| {
-        let verb = matches.subcommand().map(|(_, verb)| verb);
-        let verb = verb.filter(|verb| verb.try_contains_id(name).is_ok());
-        verb.is_some_and(|verb| verb.value_source(name) == Some(ValueSource::CommandLine))
-    };
-    let typed = Typed { to: is_typed("to"), state: is_typed("state") };
+    // A verb may have verbs of its own.
+    let mut verb = &matches;
+    while let Some((_, inner)) = verb.subcommand() {
+        verb = inner;
+    }
+    let is_typed =
+        |name| verb.try_contains_id(name).is_ok() && verb.value_source(name) == Some(ValueSource::CommandLine);
+    let typed = Typed { to: is_typed("to") || is_typed("on"), state: is_typed("state") };
     let code = match Cli::from_arg_matches(&matches) {
         Ok(cli) => start(&cli, typed),
         Err(error) => error.exit(),
@@ -29,6 +31,8 @@ fn start(cli: &Cli, typed: Typed) -> ExitCode {
             match &cli.command {
                 Command::Backfill(args) => run::backfill(args, typed).await,
                 Command::Schema(args) => run::schema(args, typed).await,
+                Command::Plan(args) => plan::run(args, typed).await,
+                Command::Rejects(args) => rejects::run(args, typed).await,
             }
         })
     });

@@ -3,6 +3,7 @@
 //! Counts come from the ledger alone. The rest is measured by [`Meter`], which listens as a monitor.
 
 use crate::model::counts::{Counts, Outcomes};
+use crate::model::reject::RejectStates;
 use crate::monitor::{Event, Monitor};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -81,6 +82,8 @@ pub struct Report {
     pub skipped: u64,
     /// By target table.
     pub tables: Vec<TableReport>,
+    /// What has become of the rejected since, once a retry or a sign-off has dealt with some.
+    pub rejects_since: Option<RejectStates>,
     /// What failed, in plain words.
     pub failures: Vec<String>,
     /// Where the rejects were written.

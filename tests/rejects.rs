@@ -2,6 +2,7 @@
 
 mod blocked;
 mod packets;
+mod retry;
 
 use crate::generator::items::Shape;
 use crate::roundtrip::export;

@@ -8,17 +8,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the bottom up. A room imports rooms of lower levels only.
-const LEVELS: [&[&str]; 11] = [
+const LEVELS: [&[&str]; 14] = [
     &["error"],
     &["model"],
     &["monitor"],
     &["report"],
     &["limit"],
     &["driver", "mapping", "spill"],
+    &["census"],
+    &["infer"],
     &["checkpoint"],
     &["source", "sink"],
     &["pipeline"],
-    &["backfill"],
+    &["backfill", "rejects"],
+    &["plan"],
     &["cli", "main"],
 ];
 

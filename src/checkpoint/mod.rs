@@ -8,6 +8,8 @@ pub mod audit;
 pub mod ledger;
 pub mod owner;
 pub mod rejects;
+pub mod retries;
+pub mod review;
 pub mod run;
 pub mod schema;
 pub mod spills;

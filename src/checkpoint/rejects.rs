@@ -129,14 +129,15 @@ impl Checkpoint {
         .await
     }
 
-    /// The next rejects after a unit, a position and a part, in that order; empty at the end.
+    /// The next rejects after a unit, a position and a part, in that order; empty at the end. Those that a retry has settled
+    /// are no rejects any more.
     ///
     /// # Errors
     /// Of the database.
     pub async fn rejects(&self, after: Option<(UnitId, u64, u64)>) -> Result<Vec<StoredReject>> {
         let sql = format!(
-            "SELECT unit, position, part, target, field, reason, item FROM _transvase_rejects WHERE run = ? \
-             AND (unit > ? OR (unit = ? AND (position > ? OR (position = ? AND part > ?)))) \
+            "SELECT unit, position, part, target, field, reason, item FROM _transvase_rejects \
+             WHERE run = ? AND outcome IS NULL AND (unit > ? OR (unit = ? AND (position > ? OR (position = ? AND part > ?)))) \
              ORDER BY unit, position, part LIMIT {REJECTS_PER_FETCH}"
         );
         let before_all = [CellRef::Int(-1); 3];

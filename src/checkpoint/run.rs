@@ -175,7 +175,7 @@ impl Checkpoint {
         self.retrying("forgetting the run", &self.run, |session, run| {
             Box::pin(async move {
                 session.begin().await?;
-                for table in ["fences", "runs", "units", "ledger", "rejects", "leases", "spills", "pieces"] {
+                for table in ["fences", "runs", "retries", "units", "ledger", "rejects", "leases", "spills", "pieces"] {
                     let sql = Statement::new(format!("DELETE FROM _transvase_{table} WHERE run = ?"));
                     session.execute(&sql, [text(run)].into_iter()).await?;
                 }

@@ -15,20 +15,73 @@ pub async fn create(session: &mut Session) -> FaultResult<()> {
     for statement in tables(session.dialect()) {
         session.run(&statement).await?;
     }
+    add_columns(session).await
+}
+
+/// Adds what the rejects of an earlier version do not have.
+async fn add_columns(session: &mut Session) -> FaultResult<()> {
+    let there = reject_columns(session).await?;
+    for (column, definition) in later_columns(session.dialect()) {
+        if there.iter().any(|name| name.eq_ignore_ascii_case(column)) {
+            continue;
+        }
+        let added = session.run(&format!("ALTER TABLE _transvase_rejects ADD COLUMN {column} {definition}")).await;
+        // Another process may have added it in the meantime.
+        if added.is_err() && !reject_columns(session).await?.iter().any(|name| name.eq_ignore_ascii_case(column)) {
+            return added;
+        }
+    }
     Ok(())
 }
 
-fn tables(dialect: Dialect) -> Vec<String> {
-    let (name, long, bytes, int, tail) = match dialect {
-        Dialect::Sqlite => ("TEXT", "TEXT", "BLOB", "INTEGER", " WITHOUT ROWID"),
-        Dialect::MySql | Dialect::MariaDb => (
-            "VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-            "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-            "LONGBLOB",
-            "BIGINT",
-            " ENGINE=InnoDB",
-        ),
+async fn reject_columns(session: &mut Session) -> FaultResult<Vec<String>> {
+    let sql = match session.dialect() {
+        Dialect::Sqlite => "SELECT name FROM pragma_table_info('_transvase_rejects')",
+        Dialect::MySql | Dialect::MariaDb => {
+            "SELECT column_name FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND table_name = '_transvase_rejects'"
+        }
     };
+    Ok(session.fetch(sql, &[]).await?.iter().filter_map(|row| row[0].text()).collect())
+}
+
+/// What became of a reject after its run, and the last retry that looked at it; who answers for it.
+fn later_columns(dialect: Dialect) -> [(&'static str, String); 5] {
+    let Types { name, long, int, .. } = types(dialect);
+    [
+        ("outcome", name.to_owned()),
+        ("retry", format!("{int} NOT NULL DEFAULT 0")),
+        ("signed_by", name.to_owned()),
+        ("signed_why", long.to_owned()),
+        ("signed_us", int.to_owned()),
+    ]
+}
+
+/// How columns are spelled.
+struct Types {
+    name: &'static str,
+    long: &'static str,
+    bytes: &'static str,
+    int: &'static str,
+    tail: &'static str,
+}
+
+fn types(dialect: Dialect) -> Types {
+    match dialect {
+        Dialect::Sqlite => Types { name: "TEXT", long: "TEXT", bytes: "BLOB", int: "INTEGER", tail: " WITHOUT ROWID" },
+        Dialect::MySql | Dialect::MariaDb => Types {
+            name: "VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            long: "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            bytes: "LONGBLOB",
+            int: "BIGINT",
+            tail: " ENGINE=InnoDB",
+        },
+    }
+}
+
+fn tables(dialect: Dialect) -> Vec<String> {
+    let Types { name, long, bytes, int, tail } = types(dialect);
+    let later = later_columns(dialect).map(|(column, definition)| format!("{column} {definition}, ")).concat();
     let index = match dialect {
         Dialect::Sqlite => String::new(),
         Dialect::MySql | Dialect::MariaDb => ", INDEX claimable (run, state, place)".to_owned(),
@@ -57,8 +110,12 @@ fn tables(dialect: Dialect) -> Vec<String> {
         )),
         table(&format!(
             "_transvase_rejects (run {name} NOT NULL, unit {int} NOT NULL, position {int} NOT NULL, part {int} NOT NULL, \
-             target {name}, field {long}, reason {long} NOT NULL, item {bytes} NOT NULL, \
+             target {name}, field {long}, reason {long} NOT NULL, item {bytes} NOT NULL, {later}\
              PRIMARY KEY (run, unit, position, part))"
+        )),
+        table(&format!(
+            "_transvase_retries (run {name} NOT NULL, retry {int} NOT NULL, state {name} NOT NULL, settings {long} NOT NULL, \
+             PRIMARY KEY (run, retry))"
         )),
         table(&format!(
             "_transvase_spills (run {name} NOT NULL, spill {name} NOT NULL, facts {long} NOT NULL, spans {long} NOT NULL, \

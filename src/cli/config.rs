@@ -289,7 +289,7 @@ fn bytes(text: &str) -> Result<usize> {
 }
 
 /// Reads `128MiB`, `1GiB`, `65536`.
-fn size(flag: &str, text: &str) -> Result<u64> {
+pub(super) fn size(flag: &str, text: &str) -> Result<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text.strip_prefix(digits).unwrap_or_default() {
         "" => 1,
@@ -304,16 +304,36 @@ fn size(flag: &str, text: &str) -> Result<u64> {
 
 /// Reads `10` or `0.5%`.
 fn max_rejects(text: &str) -> Result<MaxRejects> {
-    let broken = || Error::config(format!("--max-rejects {text}: give a number or a share such as 0.1%"));
+    match share("--max-rejects", text)? {
+        Share::Count(count) => Ok(MaxRejects::Count(count)),
+        Share::PerMillion(share) => Ok(MaxRejects::PerMillion(share)),
+    }
+}
+
+/// So many, or so many of a million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// A number.
+    Count(u64),
+    /// A share.
+    PerMillion(u64),
+}
+
+/// Reads `10` or `0.5%`.
+///
+/// # Errors
+/// `Config`.
+pub fn share(flag: &str, text: &str) -> Result<Share> {
+    let broken = || Error::config(format!("{flag} {text}: give a number or a share such as 0.1%"));
     match text.strip_suffix('%') {
-        None => text.parse().map(MaxRejects::Count).map_err(|_| broken()),
+        None => text.parse().map(Share::Count).map_err(|_| broken()),
         Some(share) => {
             let (whole, fraction) = share.split_once('.').unwrap_or((share, ""));
             let digits = format!("{whole}{fraction:0<4}");
             if fraction.len() > 4 || whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(broken());
             }
-            digits.parse().map(MaxRejects::PerMillion).map_err(|_| broken())
+            digits.parse().map(Share::PerMillion).map_err(|_| broken())
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The command line: what was typed. Parsing touches nothing; [`config`] turns it into what may run.
 
 pub mod config;
+pub mod export;
 pub mod log;
 pub mod open;
 pub mod output;
+pub mod plan;
+mod plan_report;
 pub mod progress;
+pub mod rejects;
 pub mod run;
 pub mod test_point;
 
@@ -106,12 +110,16 @@ pub enum Command {
     /// Print the CREATE TABLE statements of a mapping.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
+    /// Tell before a copy what it meets, takes and costs, and write the mapping for it. Writes nothing to either end.
+    Plan(Box<plan::Plan>),
+    /// List what a run rejected, export it, try it again through another mapping, or sign it off.
+    Rejects(rejects::Rejects),
 }
 
 /// Which URLs were typed on the command line, where others can read them, rather than set in the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Typed {
-    /// `--to`.
+    /// `--to`, or `--on`.
     pub to: bool,
     /// `--state`.
     pub state: bool,
@@ -268,6 +276,9 @@ pub struct Backfill {
     /// Where items come from.
     #[command(flatten)]
     pub source: SourceArgs,
+    /// Having the table exported first.
+    #[command(flatten)]
+    pub export: export::ExportArgs,
     /// Reaching live tables.
     #[command(flatten)]
     pub dynamo: DynamoArgs,

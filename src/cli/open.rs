@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a live table's name begins with.
-const LIVE: &str = "dynamodb://";
+pub(super) const LIVE: &str = "dynamodb://";
 
 /// Whether the source is a live table.
 #[must_use]
@@ -91,7 +91,7 @@ async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<Ke
     Ok((Box::new(scan), key))
 }
 
-fn key_type(letter: char) -> KeyType {
+pub(super) fn key_type(letter: char) -> KeyType {
     match letter {
         'S' => KeyType::S,
         'N' => KeyType::N,

@@ -4,6 +4,7 @@ use super::ExitCode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{Report, SourceUsage, Status};
 use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -49,6 +50,12 @@ pub fn table(report: &Report) -> String {
         o.rejected,
         if report.adds_up() { "" } else { "   (DOES NOT ADD UP)" }
     ));
+    if let Some(since) = &report.rejects_since {
+        line(format!(
+            "  of the rejected: {} written since, {} present, {} skipped by rule, {} signed off, {} open",
+            since.written, since.present, since.skipped, since.signed_off, since.open
+        ));
+    }
     if report.exact && report.read < report.items {
         line(format!("  still to do: {} items", report.items - report.read));
     }
@@ -117,11 +124,11 @@ fn source_lines(source: &SourceUsage, line: &mut dyn FnMut(String)) {
     }
 }
 
-/// Writes the report as JSON.
+/// Writes a report as JSON.
 ///
 /// # Errors
 /// `Config` when the file cannot be written.
-pub fn write_json(report: &Report, path: &Path) -> Result<()> {
+pub fn write_json<T: Serialize>(report: &T, path: &Path) -> Result<()> {
     let failed = || Error::config(format!("writing the report to {}", path.display()));
     let json = serde_json::to_string_pretty(report).map_err(|error| failed().because(error))?;
     std::fs::write(path, json + "\n").map_err(|error| failed().because(error))

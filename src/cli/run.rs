@@ -4,7 +4,7 @@
 use super::log::Log;
 use super::progress::Progress;
 use super::test_point::TestPoint;
-use super::{Backfill, ExitCode, Schema, Typed, config, open, output};
+use super::{Backfill, ExitCode, Schema, Typed, config, export, open, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
 use crate::error::Result;
@@ -36,9 +36,18 @@ pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
 pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
     let to = config::to(args, typed)?;
-    let options = config::options(args, to.state(), open::is_live(&args.source))?;
+    let exported = match export::export(&args.export, &args.source, &args.dynamo).await? {
+        Some(export::Handed::Stopped) => return Ok(ExitCode::Interrupted),
+        Some(export::Handed::Over { source, key }) => Some((source, key)),
+        None => None,
+    };
+    let from = exported.as_ref().map_or(&args.source, |(source, _)| source);
+    let options = config::options(args, to.state(), open::is_live(from))?;
     let writers = options.pipeline.writers;
-    let (source, key) = open::source(&args.source, &args.dynamo, config::spill_dir(&args.order)).await?;
+    let (source, mut key) = open::source(from, &args.dynamo, config::spill_dir(&args.order)).await?;
+    if let Some((_, known)) = &exported {
+        key.clone_from(known);
+    }
     let table = &source.description().table;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
     let run = backfill::Backfill::prepare(source, mapping, destination, options).await?;

@@ -8,6 +8,7 @@
 
 pub mod body;
 mod charged;
+mod control;
 pub mod json;
 mod raw;
 mod refusal;
@@ -16,6 +17,7 @@ mod table;
 mod unprocessed;
 
 pub use charged::Charged;
+pub use control::{Backups, ExportCall, ExportProgress, ExportState};
 pub use refusal::{Refusal, RefusalKind};
 pub use request::ScanCall;
 pub use table::{IndexDescription, TableDescription};

@@ -154,6 +154,17 @@ impl Session {
         Session::connect(target).await.map_err(|fault| fault.into_error(&format!("connecting to {target}")))
     }
 
+    /// Connects to look at what is there, and to change nothing: not even a file's journal mode.
+    ///
+    /// # Errors
+    /// `Config` or `Transient` with the target's name.
+    pub async fn look(target: &Target) -> Result<Self> {
+        let Target::Sqlite(path) = target else { return Session::open(target).await };
+        let connection = sqlite::look(path).await.map_err(|fault| fault.into_error(&format!("opening {target}")))?;
+        let wire = Wire::Sqlite(Box::new(connection));
+        Ok(Session { wire, dialect: Dialect::Sqlite, max_packet: usize::MAX, answer_max: Duration::MAX })
+    }
+
     /// The server's dialect.
     #[must_use]
     pub fn dialect(&self) -> Dialect {

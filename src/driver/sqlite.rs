@@ -43,6 +43,12 @@ pub(super) async fn connect(path: &Path) -> FaultResult<SqliteConnection> {
     }
 }
 
+/// Opens a file that is there, to look at it: it stays as it is, down to its journal mode.
+pub(super) async fn look(path: &Path) -> FaultResult<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    SqliteConnection::connect_with(&options.disable_statement_logging()).await.map_err(|error| fault(&error))
+}
+
 fn bind<'c>(cells: impl Iterator<Item = CellRef<'c>>) -> FaultResult<SqliteArguments> {
     let broken = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Other, "bind", error.to_string());
     let mut arguments = SqliteArguments::default();

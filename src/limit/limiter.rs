@@ -72,6 +72,17 @@ pub enum Outcome<'a> {
     Unknown,
 }
 
+/// What a page of a scan at this rate costs at most, when nothing slows it, in units.
+#[must_use]
+pub fn page_units(rate: Rate) -> f64 {
+    page_most(rate.units(), rate.units())
+}
+
+/// Of `table` units a second, where the page's own key range allows `zone`.
+fn page_most(table: f64, zone: f64) -> f64 {
+    (table * PAGE_SECONDS).max(PAGE_UNITS).min(table.min(zone) * PAGE_SECONDS_MAX)
+}
+
 /// What keeps those that wait from passing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LimitedBy {
@@ -281,7 +292,7 @@ impl Limiter {
     #[must_use]
     pub fn page_most(&self, key: u32, now: Duration) -> f64 {
         let (table, zone) = (self.table.rate(now), self.keys.rate(key, now));
-        (table * PAGE_SECONDS).max(PAGE_UNITS).min(table.min(zone) * PAGE_SECONDS_MAX)
+        page_most(table, zone)
     }
 
     /// Units per second that may pass now, budget and throttles taken together.

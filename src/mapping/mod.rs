@@ -20,11 +20,13 @@ mod document;
 mod fields;
 pub mod file;
 pub mod fit;
+pub mod footprint;
 pub mod items;
 mod json;
+mod jsonb;
 pub mod key;
 mod mapper;
-mod names;
+pub mod names;
 mod path;
 mod plan;
 mod predicate;
@@ -35,6 +37,7 @@ mod time;
 
 pub use key::parse_key;
 pub use mapper::Mapper;
+pub use time::{TimeText, time_text};
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

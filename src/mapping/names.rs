@@ -3,8 +3,11 @@
 /// Longest identifier of MySQL and MariaDB, in characters.
 const MAX_CHARACTERS: usize = 64;
 
-/// Why no supported database, or not all of them, would take `name`.
-pub(super) fn check(name: &str) -> Result<(), String> {
+/// Whether every supported database takes `name` for a column.
+///
+/// # Errors
+/// Why one would not, in words.
+pub fn check(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("the name is empty".into());
     }
@@ -23,8 +26,11 @@ pub(super) fn check(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// [`check`], and names that the engine or SQLite keep for themselves.
-pub(super) fn check_table(name: &str) -> Result<(), String> {
+/// [`check`] for a table: and names that the engine or SQLite keep for themselves are refused.
+///
+/// # Errors
+/// Why one would not, in words.
+pub fn check_table(name: &str) -> Result<(), String> {
     check(name)?;
     for reserved in ["_transvase_", "sqlite_"] {
         if fold(name).starts_with(reserved) {
@@ -35,7 +41,8 @@ pub(super) fn check_table(name: &str) -> Result<(), String> {
 }
 
 /// The form in which two names of one table or schema must differ: databases compare them without case.
-pub(super) fn fold(name: &str) -> String {
+#[must_use]
+pub fn fold(name: &str) -> String {
     name.to_lowercase()
 }
 

@@ -39,6 +39,28 @@ pub(super) fn iso_micros(text: &str) -> Result<i64, Fault> {
     Ok(seconds * MICROS_A_SECOND + micros)
 }
 
+/// A text that says a time in a way that a column can keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeText {
+    /// A day: `2024-02-29`.
+    Day,
+    /// A moment in UTC, which is spelled with a `Z`: nothing but its spelling is lost in a DATETIME.
+    Moment,
+}
+
+/// What `text` says as a time; none when it is no ISO-8601, has an offset or none at all, or is finer than a microsecond.
+#[must_use]
+pub fn time_text(text: &str) -> Option<TimeText> {
+    if text.as_bytes().get(4) != Some(&b'-') || iso_micros(text).is_err() {
+        return None;
+    }
+    match text.as_bytes() {
+        bytes if bytes.len() == 10 => Some(TimeText::Day),
+        [.., b'Z' | b'z'] => Some(TimeText::Moment),
+        _ => None,
+    }
+}
+
 /// Microseconds since 1970 of a number of seconds or milliseconds.
 pub(super) fn epoch_micros(text: &str, clock: Clock) -> Result<i64, Fault> {
     if !is_canonical(text) {

@@ -5,6 +5,8 @@
 //! BOOL and NULL one, a map or a list three and one more for each element. The formula is good to a few bytes; what
 //! a response says was consumed is the truth. Callers hand in text that [`decode`](super::decode) has accepted.
 
+use super::value::Value;
+
 /// Bytes that one write unit covers.
 const UNIT_BYTES: u64 = 1024;
 
@@ -16,6 +18,25 @@ const CONTAINER_BYTES: u64 = 3;
 #[must_use]
 pub fn item_bytes(json: &[u8]) -> u64 {
     Text { bytes: json, at: 0 }.members().0
+}
+
+/// The size in bytes of a value, without its name.
+#[must_use]
+pub fn value_bytes(value: Value<'_>) -> u64 {
+    match value {
+        Value::S(text) => text.len() as u64,
+        Value::N(text) => number(text.as_bytes()),
+        Value::B(base64) => binary(base64.as_bytes()),
+        Value::Bool(_) | Value::Null => 1,
+        Value::M(map) => {
+            let members = map.iter().map(|(name, value)| name.len() as u64 + value_bytes(value) + 1);
+            CONTAINER_BYTES + members.sum::<u64>()
+        }
+        Value::L(list) => CONTAINER_BYTES + list.iter().map(|value| value_bytes(value) + 1).sum::<u64>(),
+        Value::Ss(members) => members.iter().map(|text| text.len() as u64).sum(),
+        Value::Ns(members) => members.iter().map(|text| number(text.as_bytes())).sum(),
+        Value::Bs(members) => members.iter().map(|base64| binary(base64.as_bytes())).sum(),
+    }
 }
 
 /// Write units that a put of an item of so many bytes takes, in a table without indexes: at least one.
@@ -160,6 +181,7 @@ fn binary(raw: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decode::Decoder;
     use super::*;
 
     #[test]
@@ -180,6 +202,12 @@ mod tests {
             (r#"{"s":{"SS":["a","bc"]},"n":{"NS":["1","23"]},"b":{"BS":["AQ==","AQI="]}}"#, 13),
         ] {
             assert_eq!(item_bytes(item.as_bytes()), size, "{item}");
+            let line = format!("{{\"Item\":{item}}}");
+            let by_value = Decoder::default().decode(line.as_bytes(), |item| {
+                let attributes = item.attributes().iter();
+                attributes.map(|(name, value)| name.len() as u64 + value_bytes(value)).sum::<u64>()
+            });
+            assert_eq!(by_value, Ok(size), "{item}");
         }
     }
 

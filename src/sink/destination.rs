@@ -124,7 +124,7 @@ impl Destination {
         let lines = advice::advice(&mut loan.session, mapping.tables(), bytes).await;
         let lines = lines.map_err(|fault| fault.into_error("asking the server's settings"))?;
         pool.give_back(loan);
-        Ok(lines)
+        Ok(lines.into_iter().map(|advice| advice.line).collect())
     }
 
     /// What the database of rows keeps of its tables in memory, in bytes.

@@ -7,7 +7,7 @@ use crate::driver::session::{Fetched, Session};
 use crate::error::{Error, Result};
 use crate::mapping::Table;
 use crate::mapping::ddl::{add_indexes, create_table, quote};
-use crate::mapping::fit::{self, FoundColumn, FoundTable, KeyPart, Severity};
+use crate::mapping::fit::{self, Finding, FoundColumn, FoundTable, KeyPart, Severity};
 use crate::model::counts::{Canary, KeyCell};
 use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
@@ -115,13 +115,7 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: Create) ->
             ));
             continue;
         };
-        if found.columns.iter().any(|column| column.column_type.contains(AUTO_INCREMENT)) {
-            refusals.push(format!(
-                "table {}: an AUTO_INCREMENT column hides from the count which rows were there already",
-                table.name
-            ));
-        }
-        for finding in fit::check(table, &found, session.dialect()) {
+        for finding in findings(table, &found, session.dialect()) {
             match finding.severity {
                 Severity::Refuse => refusals.push(finding.message),
                 Severity::Warn => inspected.warnings.push(finding.message),
@@ -134,6 +128,45 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: Create) ->
         });
     }
     if refusals.is_empty() { Ok(inspected) } else { Err(Error::config(refusals.join("; "))) }
+}
+
+/// A target table as somebody finds it who only looks.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// Its name.
+    pub table: String,
+    /// Whether it is there, and then whether it holds no row.
+    pub empty: Option<bool>,
+    /// What keeps it from taking the rows, or what to know of it.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at every table, and changes nothing.
+///
+/// # Errors
+/// Of the database.
+pub async fn look(session: &mut Session, tables: &[Table]) -> FaultResult<Vec<Looked>> {
+    let mut looked = Vec::new();
+    for table in tables {
+        let found = found_table(session, &table.name).await?;
+        let empty = if found.is_some() { Some(is_empty(session, &table.name).await?) } else { None };
+        let findings = found.map(|found| findings(table, &found, session.dialect())).unwrap_or_default();
+        looked.push(Looked { table: table.name.clone(), empty, findings });
+    }
+    Ok(looked)
+}
+
+/// What keeps a table from taking the rows, or what to know of it.
+fn findings(table: &Table, found: &FoundTable, dialect: Dialect) -> Vec<Finding> {
+    let mut findings = fit::check(table, found, dialect);
+    if found.columns.iter().any(|column| column.column_type.contains(AUTO_INCREMENT)) {
+        let message = format!(
+            "table {}: an AUTO_INCREMENT column hides from the count which rows were there already",
+            table.name
+        );
+        findings.insert(0, Finding { severity: Severity::Refuse, message });
+    }
+    findings
 }
 
 /// Which canaries' rows are no longer there.

@@ -12,6 +12,7 @@ pub mod health;
 pub mod inspect;
 mod load;
 pub mod load_method;
+pub mod replay;
 pub mod sql;
 mod statements;
 mod transaction;

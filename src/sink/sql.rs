@@ -46,7 +46,7 @@ pub struct SqlSinkOptions {
 
 /// Writes batches through a pool of sessions.
 pub struct SqlSink {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     loading: Option<Arc<Pool>>,
     /// Batches since the last that was loaded.
     unloadable: AtomicU32,
@@ -189,7 +189,7 @@ impl SqlSink {
     }
 
     /// Waits as the fault demands, or gives up.
-    async fn wait(&self, fault: Fault, commit: Commit, waits: &mut Waits) -> Result<(), Error> {
+    pub(super) async fn wait(&self, fault: Fault, commit: Commit, waits: &mut Waits) -> Result<(), Error> {
         let wait = match fault.kind {
             FaultKind::Retry => {
                 self.monitor.event(&Event::Retried { code: &fault.code });
@@ -242,14 +242,14 @@ pub(super) fn overwrites(on_conflict: OnConflict, guarded: &[bool], tables: usiz
 }
 
 /// The waits of one batch.
-struct Waits {
+pub(super) struct Waits {
     contention: Backoff,
     reconnect: Backoff,
     blocked: Backoff,
 }
 
 impl Waits {
-    fn new(commit: Commit) -> Self {
+    pub(super) fn new(commit: Commit) -> Self {
         let seed = commit.span.from ^ u64::from(commit.span.unit) << 32;
         Waits {
             contention: Backoff::contention(seed),

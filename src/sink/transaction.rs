@@ -75,7 +75,8 @@ pub(super) async fn attempt(
     sink.monitor.event(&Event::TransactionBegun { span });
     let Settled { mut counts, mut rejects } = settled.clone();
     for table in 0..batch.tables.len() {
-        write_table(sink, session, batch, table, &mut counts, &mut rejects).await?;
+        let order = &batch.tables[table].order;
+        write_table(sink, session, batch, (table, order), &mut counts, &mut rejects).await?;
     }
     counts.canary = if sink.inserts.is_empty() { None } else { batch.canary(&rejects) };
     sink.monitor.event(&Event::RowsWritten { span });
@@ -107,17 +108,18 @@ pub(super) async fn attempt(
     Ok(counts)
 }
 
-/// Writes one table's rows in key order; corrects `counts` by what was there already and what was refused.
-async fn write_table(
+/// Writes one table's rows in this order; corrects `counts` by what was there already and what was refused. A session that
+/// loads takes all rows of the table.
+pub(super) async fn write_table(
     sink: &SqlSink,
     session: &mut Session,
     batch: &Batch,
-    table: usize,
+    (table, order): (usize, &[u32]),
     counts: &mut Counts,
     rejects: &mut Vec<Reject>,
 ) -> Result<(), Abort> {
     let Some(inserts) = sink.inserts.get(table) else { return Ok(()) };
-    let (rows, order) = (&batch.tables[table].rows, &batch.tables[table].order);
+    let rows = &batch.tables[table].rows;
     if session.loads() {
         return load_table(sink, session, batch, table, &mut counts.tables[table]).await;
     }

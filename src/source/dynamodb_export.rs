@@ -9,6 +9,7 @@ mod keys;
 mod location;
 mod manifest;
 mod reader;
+pub mod request;
 mod spare;
 #[cfg(test)]
 mod tests;

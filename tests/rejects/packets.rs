@@ -1,7 +1,8 @@
 //! Rows that are too large for the server: rejected one by one, quoted whole, and all others arrive.
 
+use super::retry::{assert_states, rejects};
 use crate::support::canon;
-use crate::support::servers::{BOTH, Kind, Server, ServerOptions};
+use crate::support::servers::{BOTH, Kind, Server, ServerOptions, execute};
 use crate::support::small_export::SmallExport;
 use crate::support::transvase::{Backfill, Target};
 use serde_json::{Value, json};
@@ -34,17 +35,27 @@ async fn run(kind: Kind, packet: &str, files: Vec<Vec<String>>, too_large: impl 
     let quoted: BTreeMap<String, Vec<u8>> =
         super::quoted(folder.path()).into_iter().map(|line| (pk(std::str::from_utf8(&line).unwrap()), line)).collect();
     assert_eq!(quoted.keys().collect::<Vec<_>>(), rejected.iter().map(|(pk, _)| *pk).collect::<Vec<_>>());
-    for (pk, line) in rejected {
-        assert!(quoted[pk] == line.as_bytes(), "{kind:?}: item {pk} is not quoted as it was");
+    for (pk, line) in &rejected {
+        assert!(quoted[*pk] == line.as_bytes(), "{kind:?}: item {pk} is not quoted as it was");
     }
+    assert_rows(&target, &all, kept.len()).await;
+    // with room for them they are written after all, from the parts in which they were quoted
+    execute(&mut server.admin().await, "SET GLOBAL max_allowed_packet = 67108864").await;
+    let outcome = rejects(&target, "retry", &["--key", "pk:S"]).report().run().expect(0);
+    assert_states(&outcome, [rejected.len() as u64, 0, 0, 0, 0]);
+    assert_rows(&target, &all, all.len()).await;
+}
+
+/// So many rows, each of them the item of its line.
+async fn assert_rows(target: &Target, lines: &BTreeMap<String, String>, count: usize) {
     let mut rows = 0;
     for row in target.rows("SELECT pk, item FROM orders").await {
-        let line = &all[std::str::from_utf8(row[0].as_ref().unwrap()).unwrap()];
+        let line = &lines[std::str::from_utf8(row[0].as_ref().unwrap()).unwrap()];
         let found: Value = serde_json::from_slice(row[1].as_ref().unwrap()).unwrap();
-        assert!(canon::item(&found) == canon::line(line.as_bytes()), "{kind:?}: {}", pk(line));
+        assert!(canon::item(&found) == canon::line(line.as_bytes()), "{target}: {}", pk(line));
         rows += 1;
     }
-    assert_eq!(rows, kept.len());
+    assert_eq!(rows, count, "{target}");
 }
 
 fn pk(line: &str) -> String {

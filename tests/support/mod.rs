@@ -4,6 +4,7 @@
 //! Must not know: anything of the engine under test, so that the engine's mistakes cannot hide in its test bench.
 
 pub(crate) mod canon;
+pub(crate) mod control_plane;
 pub(crate) mod dynamo;
 pub(crate) mod dynamo_proxy;
 pub(crate) mod engine;

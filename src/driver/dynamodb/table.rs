@@ -26,6 +26,12 @@ pub struct TableDescription {
     pub write: Capacity,
     /// Its global indexes.
     pub indexes: Vec<IndexDescription>,
+    /// Bytes of its local indexes, some hours old.
+    pub local_index_bytes: u64,
+    /// Whether it is billed by the request. A table without a billing mode is provisioned.
+    pub on_demand: bool,
+    /// What its stream shows of a change (`NEW_AND_OLD_IMAGES`, say); none without a stream.
+    pub stream_view: Option<String>,
 }
 
 /// A global index.
@@ -63,6 +69,17 @@ pub(super) fn describe(table: &types::TableDescription) -> TableDescription {
             warm: units(warm.and_then(types::TableWarmThroughputDescription::write_units_per_second)),
         },
         indexes: table.global_secondary_indexes().iter().map(index).collect(),
+        local_index_bytes: table
+            .local_secondary_indexes()
+            .iter()
+            .filter_map(|index| index.index_size_bytes().and_then(|bytes| u64::try_from(bytes).ok()))
+            .sum(),
+        on_demand: table.billing_mode_summary().and_then(|summary| summary.billing_mode())
+            == Some(&types::BillingMode::PayPerRequest),
+        stream_view: table
+            .stream_specification()
+            .filter(|stream| stream.stream_enabled())
+            .map(|stream| stream.stream_view_type().map_or_else(String::new, |view| view.as_str().to_owned())),
     }
 }
 
