@@ -12,6 +12,8 @@ mod prove;
 pub mod remarks;
 pub mod sample;
 pub mod take;
+#[cfg(test)]
+mod tests;
 
 use crate::census::Census;
 use crate::infer::InferredMapping;

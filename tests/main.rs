@@ -19,6 +19,7 @@ mod indexes;
 mod into_dynamo;
 mod keys;
 mod load;
+mod plan;
 mod preflight;
 mod rejects;
 mod request_export;

@@ -60,10 +60,10 @@ impl Sizes {
     pub fn percentile(&self, percent: u64) -> u64 {
         let wanted = (self.count() * percent).div_ceil(100);
         let mut seen = 0;
-        for (bucket, count) in self.buckets.iter().enumerate() {
+        for (bucket, count) in (0_u32..).zip(self.buckets) {
             seen += count;
             if seen >= wanted && seen > 0 {
-                return u64::MAX.checked_shr(64 - bucket as u32).unwrap_or(0).min(self.largest);
+                return u64::MAX.checked_shr(u64::BITS - bucket).unwrap_or(0).min(self.largest);
             }
         }
         self.largest

@@ -18,7 +18,7 @@ use crate::plan::estimate::{self, Estimate, Reading, Subject, Terms};
 use crate::plan::preflight::{self, Demand};
 use crate::plan::propose::{self, Proposal};
 use crate::plan::sample::Sample;
-use crate::plan::take::{self, Extent, Taken};
+use crate::plan::take::{self, Extent};
 use crate::plan::{Check, remarks};
 use crate::source::Source;
 use clap::Args;
@@ -26,7 +26,6 @@ use clap::builder::BoolishValueParser;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -191,8 +190,7 @@ fn look(
     key: &[KeyAttribute],
     dialect: Dialect,
 ) -> Result<(Sample, Census, Proposal)> {
-    let told = |_: u64| {};
-    let taken: Taken = take::take(source, extent, seed, READERS, &CancellationToken::new(), &told)?;
+    let taken = take::take(source, extent, seed, READERS)?;
     let census = propose::census(&taken.pages, key)?;
     if key.is_empty() {
         let possible = propose::possible_keys(&census);

@@ -105,6 +105,7 @@ fn texts(texts: &Texts) -> String {
 fn numbers(numbers: &Numbers) -> String {
     let decimals = match (numbers.least_scale, numbers.scale) {
         (0, 0) => "whole".to_owned(),
+        (1, 1) => "1 decimal".to_owned(),
         (least, most) if least == most => format!("{most} decimals"),
         (least, most) => format!("{least} to {most} decimals"),
     };

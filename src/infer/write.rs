@@ -25,9 +25,9 @@ impl Draft {
         writeln!(out, "# Made by transvase plan from {of} of table {}.", evidence::name(&self.source))?;
         writeln!(
             out,
-            "# Every one of them maps to a row by it. What fits no column is kept, as DynamoDB JSON, in the last"
+            "# Before it was saved, every sampled item was mapped by this very text. What fits no column of a"
         )?;
-        writeln!(out, "# column of its table. The README says what each field means.")?;
+        writeln!(out, "# table is kept, as DynamoDB JSON, in its last one. The README says what each field means.")?;
         let key: Vec<String> = self.key.iter().map(ToString::to_string).collect();
         writeln!(out, "key = {}", quoted(&key.join(",")))?;
         self.tables.iter().try_for_each(|table| table.write(out))

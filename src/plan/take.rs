@@ -104,29 +104,19 @@ pub fn cut(source: &mut dyn Source) -> Result<()> {
     source.adopt(&segments.to_string(), &Counts::default())
 }
 
-/// Reads a sample with `readers` threads. Blocks. `told` hears of the items read so far.
+/// Reads a sample with `readers` threads. Blocks.
 ///
 /// # Errors
-/// Of the source; `Config` when it was halted.
-pub fn take(
-    source: &dyn Source,
-    extent: Extent,
-    seed: u64,
-    readers: usize,
-    halt: &CancellationToken,
-    told: &(dyn Fn(u64) + Sync),
-) -> Result<Taken> {
+/// Of the source.
+pub fn take(source: &dyn Source, extent: Extent, seed: u64, readers: usize) -> Result<Taken> {
     let sampling = Sampling::new(source, extent, seed);
     let done: Result<()> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(|| sampling.read_units(halt, told))).collect();
+        let threads: Vec<_> = (0..readers.max(1)).map(|_| scope.spawn(|| sampling.read_units())).collect();
         threads.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that takes the sample panicked")))
         })
     });
     done?;
-    if halt.is_cancelled() {
-        return Err(Error::config("the sampling was stopped; nothing was written"));
-    }
     let mut taken = sampling.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
     taken.seed = seed;
     taken.units.sort_by(|a, b| a.name.cmp(&b.name));
@@ -146,6 +136,8 @@ struct Sampling<'s> {
     items: AtomicU64,
     bytes: AtomicU64,
     taken: Mutex<Taken>,
+    /// One of the threads has failed.
+    failed: CancellationToken,
 }
 
 impl<'s> Sampling<'s> {
@@ -159,6 +151,10 @@ impl<'s> Sampling<'s> {
                 (u64::try_from(items).unwrap_or(u64::MAX).max(1), BYTES_MAX)
             }
         };
+        // of large items there are fewer in as many bytes
+        let bytes = description.bytes.unwrap_or(0).max(1);
+        let within = u128::from(description.items) * u128::from(bytes_max) / u128::from(bytes);
+        let items_max = items_max.min(u64::try_from(within).unwrap_or(u64::MAX).max(1));
         let mut random = StdRng::seed_from_u64(seed);
         let mut units: Vec<&Unit> = description.units.iter().collect();
         let mut quota = u64::MAX;
@@ -179,6 +175,7 @@ impl<'s> Sampling<'s> {
             items: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             taken: Mutex::default(),
+            failed: CancellationToken::new(),
         }
     }
 
@@ -186,28 +183,22 @@ impl<'s> Sampling<'s> {
         self.items.load(Ordering::Relaxed) >= self.items_max || self.bytes.load(Ordering::Relaxed) >= self.bytes_max
     }
 
-    fn read_units(&self, halt: &CancellationToken, told: &(dyn Fn(u64) + Sync)) -> Result<()> {
-        while !halt.is_cancelled() && !self.full() {
+    fn read_units(&self) -> Result<()> {
+        while !self.failed.is_cancelled() && !self.full() {
             let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
             let wanted = match unit.items {
                 Some(items) => Wanted { items: vec![0..items.min(self.quota)], after: None },
                 None => Wanted { items: vec![0..u64::MAX], after: None },
             };
-            let reader = self.source.open(unit.id, &wanted)?;
-            let read = self.read_unit(unit, reader, halt, told)?;
+            let read = self.source.open(unit.id, &wanted).and_then(|reader| self.read_unit(unit, reader));
+            let read = read.inspect_err(|_| self.failed.cancel())?;
             self.taken.lock().unwrap_or_else(PoisonError::into_inner).units.push(read);
         }
         Ok(())
     }
 
     /// Reads what is wanted of a unit. A segment is read on when there is enough: half of it would tell nothing.
-    fn read_unit(
-        &self,
-        unit: &Unit,
-        mut reader: Box<dyn UnitReader>,
-        halt: &CancellationToken,
-        told: &(dyn Fn(u64) + Sync),
-    ) -> Result<TakenUnit> {
+    fn read_unit(&self, unit: &Unit, mut reader: Box<dyn UnitReader>) -> Result<TakenUnit> {
         let mut read = TakenUnit { name: unit.name.clone(), items: 0, ended: false };
         let mut bytes = 0;
         loop {
@@ -219,12 +210,12 @@ impl<'s> Sampling<'s> {
             } else if bytes >= SEGMENT_MAX {
                 return Ok(read);
             }
-            match reader.next(halt)? {
+            match reader.next(&self.failed)? {
                 Read::Page(page) => {
                     read.items += page.span.items();
                     bytes += page.bytes.len() as u64;
                     self.bytes.fetch_add(page.bytes.len() as u64, Ordering::Relaxed);
-                    told(self.items.fetch_add(page.span.items(), Ordering::Relaxed) + page.span.items());
+                    self.items.fetch_add(page.span.items(), Ordering::Relaxed);
                     let packed = Packed::new(&page.bytes);
                     self.taken.lock().unwrap_or_else(PoisonError::into_inner).pages.push(packed);
                     self.source.take_back(page.bytes);

@@ -5,7 +5,7 @@
 use super::awkward::Awkward;
 use super::rng::Rng;
 use super::value::{Spelling, write_line};
-use super::{orders, random, single_table};
+use super::{orders, random, shapes, single_table};
 use clap::ValueEnum;
 use std::io;
 
@@ -24,6 +24,18 @@ pub(crate) enum Shape {
     SingleTable,
     /// Random items of all types and depths. Key pk:S,sk:N
     Random,
+    /// 300 attributes each. Key pk:S
+    Wide,
+    /// A few attributes in all items, and some of 3000 others. Key pk:S,sk:S
+    Sparse,
+    /// Six kinds of entity, told by their keys alone. Key PK:S,SK:S
+    SixKinds,
+    /// 40 to 380 KB each. Key id:S,part:N
+    Huge,
+    /// Readings under number keys. Key device:N,at:N
+    NumberKeys,
+    /// Blobs under binary keys. Key hash:B,at:B
+    BinaryKeys,
 }
 
 /// The items of one shape and seed.
@@ -52,6 +64,12 @@ impl Items {
             Shape::AwkwardNumber => self.awkward.with_number_key(index),
             Shape::SingleTable => single_table::item(self.seed, index),
             Shape::Random => random::keyed_item(self.seed, index),
+            Shape::Wide => shapes::wide(self.seed, index),
+            Shape::Sparse => shapes::sparse(self.seed, index),
+            Shape::SixKinds => shapes::six_kinds(self.seed, index),
+            Shape::Huge => shapes::huge(self.seed, index),
+            Shape::NumberKeys => shapes::number_keys(self.seed, index),
+            Shape::BinaryKeys => shapes::binary_keys(self.seed, index),
         };
         let escaped = Rng::new(!self.seed, index).below(4) == 0;
         let spelling = if escaped { Spelling::Escaped } else { Spelling::Plain };

@@ -10,5 +10,6 @@ pub(crate) mod items;
 pub(crate) mod orders;
 pub(crate) mod random;
 pub(crate) mod rng;
+pub(crate) mod shapes;
 pub(crate) mod single_table;
 pub(crate) mod value;
