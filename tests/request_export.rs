@@ -62,7 +62,9 @@ fn an_export_is_asked_for_waited_for_and_loaded() {
     // no --key: the table tells it
     let (code, said) = run(command(folder.path(), &plane, &target.url(), Some(&s3)));
     assert_eq!(code, 0, "{said}");
-    for part in ["as many exports under way", "has begun", "goes on", "s3://backups/AWSDynamoDB/", "run orders: complete"] {
+    for part in
+        ["as many exports under way", "has begun", "goes on", "s3://backups/AWSDynamoDB/", "run orders: complete"]
+    {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
     assert_eq!(block_on(target.number("SELECT COUNT(*) FROM orders")), 120);
@@ -184,7 +186,15 @@ fn a_plan_looks_at_the_export_and_says_how_to_load_it() {
     let plane = ControlPlane::start(Answers::default());
     let mut plan = Command::new(env!("CARGO_BIN_EXE_transvase"));
     plan.current_dir(folder.path()).stdin(Stdio::null()).envs(AWS_ENVIRONMENT);
-    plan.args(["plan", "--from", "dynamodb://orders", "--request-export", "s3://backups", "--endpoint-url", &plane.url()]);
+    plan.args([
+        "plan",
+        "--from",
+        "dynamodb://orders",
+        "--request-export",
+        "s3://backups",
+        "--endpoint-url",
+        &plane.url(),
+    ]);
     plan.args(["--export-poll-seconds", "0.01", "--s3-endpoint", &format!("http://{}", server.address)]);
     let (code, said) = run(plan);
     assert_eq!(code, 0, "{said}");
