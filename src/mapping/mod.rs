@@ -22,6 +22,7 @@ pub mod file;
 pub mod fit;
 pub mod items;
 mod json;
+mod json_text;
 pub mod key;
 mod mapper;
 mod names;
@@ -33,6 +34,7 @@ mod shape;
 mod spec;
 mod time;
 
+pub use json_text::JsonText;
 pub use key::parse_key;
 pub use mapper::Mapper;
 
