@@ -30,3 +30,4 @@ mod simulate;
 mod simulation;
 mod support;
 mod tidy;
+mod verify;
