@@ -33,3 +33,4 @@ mod simulate;
 mod simulation;
 mod support;
 mod tidy;
+mod verify;

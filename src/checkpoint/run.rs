@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// Units inserted by one statement.
 const UNITS_PER_INSERT: usize = 500;
 
+/// The control tables that hold something of a run.
+const FORGOTTEN: [&str; 10] =
+    ["fences", "runs", "retries", "units", "ledger", "rejects", "leases", "spills", "pieces", "differences"];
+
 /// What a run is bound to. Stored when it begins; a resume must match the first part and reuses the second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -41,6 +45,9 @@ pub struct Settings {
     /// Whether rows are sorted on disk first and written in key order.
     #[serde(default)]
     pub clustered: bool,
+    /// Of a verification: with what, how closely and how much it compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compares: Option<String>,
 }
 
 /// A target table, by what changes when it is recreated.
@@ -99,6 +106,13 @@ impl Checkpoint {
     #[must_use]
     pub fn watched(self, monitor: Arc<dyn Monitor>) -> Self {
         Checkpoint { monitor: Some(monitor), ..self }
+    }
+
+    /// Tells whoever watches.
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        if let Some(monitor) = &self.monitor {
+            monitor.event(event);
+        }
     }
 
     /// The same, claiming and waiting for these units only.
@@ -175,7 +189,7 @@ impl Checkpoint {
         self.retrying("forgetting the run", &self.run, |session, run| {
             Box::pin(async move {
                 session.begin().await?;
-                for table in ["fences", "runs", "retries", "units", "ledger", "rejects", "leases", "spills", "pieces"] {
+                for table in FORGOTTEN {
                     let sql = Statement::new(format!("DELETE FROM _transvase_{table} WHERE run = ?"));
                     session.execute(&sql, [text(run)].into_iter()).await?;
                 }

@@ -23,6 +23,7 @@ pub mod fit;
 pub mod footprint;
 pub mod items;
 mod json;
+mod json_text;
 mod jsonb;
 pub mod key;
 mod mapper;
@@ -35,6 +36,7 @@ mod shape;
 mod spec;
 mod time;
 
+pub use json_text::JsonText;
 pub use key::parse_key;
 pub use mapper::Mapper;
 pub use time::{TimeText, time_text};

@@ -6,6 +6,7 @@ use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 
 pub mod advice;
+pub mod compare;
 pub mod destination;
 pub mod dynamodb;
 pub mod health;
@@ -13,6 +14,7 @@ pub mod inspect;
 mod load;
 pub mod load_method;
 pub mod replay;
+pub mod scan;
 pub mod sql;
 mod statements;
 mod transaction;

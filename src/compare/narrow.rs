@@ -1,0 +1,102 @@
+//! Narrow rows: a row's key and its digest, which is all that is kept of it until it is compared.
+//!
+//! Cells: those of the key in its order, then the digest's 16 bytes, unless only keys are compared.
+
+use super::Comparison;
+use super::server::ServerText;
+use crate::mapping::Mapping;
+use crate::model::counts::Digest;
+use crate::model::rows::{CellRef, Rows};
+use std::sync::Arc;
+
+/// What a narrow row has beside its key.
+#[derive(Clone, Debug)]
+pub enum Digests {
+    /// Nothing.
+    None,
+    /// The digest of its canonical cells.
+    Canonical,
+    /// By table, the digest that the server computes as well; where it cannot, that of the canonical cells.
+    Server(Vec<Option<ServerText>>),
+}
+
+/// Makes rows of a mapping's tables narrow.
+pub struct Narrow {
+    mapping: Arc<Mapping>,
+    digests: Digests,
+}
+
+/// Digests rows; holds scratch space: one for each thread.
+pub struct Digester<'n> {
+    narrow: &'n Narrow,
+    comparison: Comparison,
+    text: Vec<u8>,
+}
+
+impl Narrow {
+    /// For the tables of `mapping`.
+    #[must_use]
+    pub fn new(mapping: Arc<Mapping>, digests: Digests) -> Self {
+        Narrow { mapping, digests }
+    }
+
+    /// Cells of a narrow row of a table.
+    #[must_use]
+    pub fn columns(&self, table: usize) -> usize {
+        self.key(table).len() + usize::from(!matches!(self.digests, Digests::None))
+    }
+
+    fn key(&self, table: usize) -> &[usize] {
+        self.mapping.tables().get(table).map(|table| table.key.as_slice()).unwrap_or_default()
+    }
+
+    /// What the server computes of a table's rows, where their digest is one that it can compute.
+    #[must_use]
+    pub fn server(&self, table: usize) -> Option<&ServerText> {
+        match &self.digests {
+            Digests::Server(texts) => texts.get(table)?.as_ref(),
+            Digests::None | Digests::Canonical => None,
+        }
+    }
+
+    /// Digests whole rows.
+    #[must_use]
+    pub fn digester(&self) -> Digester<'_> {
+        Digester { narrow: self, comparison: Comparison::new(&self.mapping), text: Vec::new() }
+    }
+
+    /// The digest of a narrow row of table `table`.
+    #[must_use]
+    pub fn digest(&self, table: usize, rows: &Rows, row: usize) -> Digest {
+        match rows.row(row).nth(self.key(table).len()) {
+            Some(CellRef::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).map(Digest::from).unwrap_or_default(),
+            _ => Digest::default(),
+        }
+    }
+}
+
+impl Digester<'_> {
+    /// The digest of a whole row of table `table`.
+    pub fn digest(&mut self, table: usize, rows: &Rows, row: usize) -> Digest {
+        let server = self.narrow.server(table);
+        let digest = server.and_then(|server| server.digest(rows.row(row), &mut self.text));
+        digest.unwrap_or_else(|| self.comparison.digest(table, rows, row))
+    }
+
+    /// The rows of table `table`, narrow, in their order.
+    #[must_use]
+    pub fn narrow(&mut self, table: usize, rows: &Rows) -> Rows {
+        let Narrow { digests, .. } = self.narrow;
+        let mut narrow = Rows::with_capacity(self.narrow.columns(table), rows.len(), rows.len() * 64);
+        for row in 0..rows.len() {
+            for column in self.narrow.key(table) {
+                narrow.cell_of(rows.cell(row, *column));
+            }
+            if !matches!(digests, Digests::None) {
+                narrow.cell_of(CellRef::Bytes(&self.digest(table, rows, row).bytes()));
+            }
+            narrow.end_row(rows.position(row));
+        }
+        narrow
+    }
+}
