@@ -17,7 +17,7 @@ const FILE: &str = "orders.transvase-export.json";
 fn command(folder: &Path, plane: &ControlPlane, to: &str, s3: Option<&str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_transvase"));
     command.current_dir(folder).stdin(Stdio::null()).envs(AWS_ENVIRONMENT);
-    command.args(["backfill", "--from", "dynamodb://orders", "--request-export", "s3://b", "--to", to]);
+    command.args(["backfill", "--from", "dynamodb://orders", "--request-export", "s3://backups", "--to", to]);
     command.args(["--endpoint-url", &plane.url(), "--export-poll-seconds", "0.01"]);
     if let Some(s3) = s3 {
         command.args(["--s3-endpoint", s3]);
@@ -35,7 +35,7 @@ fn run(mut command: Command) -> (i32, String) {
 /// A bucket with the export that the service will tell of.
 fn bucket(root: &Path) -> S3Server {
     let export = SmallExport::new(3, 40, 64);
-    export.write(&root.join("b"));
+    export.write(&root.join("backups"));
     S3Server::start(root)
 }
 
@@ -62,7 +62,9 @@ fn an_export_is_asked_for_waited_for_and_loaded() {
     // no --key: the table tells it
     let (code, said) = run(command(folder.path(), &plane, &target.url(), Some(&s3)));
     assert_eq!(code, 0, "{said}");
-    for part in ["as many exports under way", "has begun", "goes on", "s3://b/AWSDynamoDB/", "run orders: complete"] {
+    for part in
+        ["as many exports under way", "has begun", "goes on", "s3://backups/AWSDynamoDB/", "run orders: complete"]
+    {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
     assert_eq!(block_on(target.number("SELECT COUNT(*) FROM orders")), 120);
@@ -70,7 +72,7 @@ fn an_export_is_asked_for_waited_for_and_loaded() {
     let (code, said) = run(command(folder.path(), &plane, &target.url(), Some(&s3)));
     assert!(code == 0 && said.contains("was complete already"), "{said}");
     assert_eq!(plane.exports().len(), 1);
-    assert_eq!(plane.exports()[0].bucket, "b");
+    assert_eq!(plane.exports()[0].bucket, "backups");
 }
 
 /// Starts it and kills it once the service has begun an export.
@@ -150,11 +152,11 @@ fn refusals_and_failures_say_the_next_step() {
     assert!(code == 2 && said.contains("update-continuous-backups --table-name orders"), "{code} {said}");
     plane.change(|answers| {
         answers.recovery = true;
-        let denied = "User is not authorized to perform: s3:PutObject on bucket b";
+        let denied = "User is not authorized to perform: s3:PutObject on bucket backups";
         answers.errors.insert("ExportTableToPointInTime", ("AccessDeniedException", denied));
     });
     let (code, said) = run();
-    assert!(code == 2 && said.contains("see that bucket b is there"), "{code} {said}");
+    assert!(code == 2 && said.contains("see that bucket backups is there"), "{code} {said}");
     plane.change(|answers| {
         answers.errors.clear();
         answers.failure = Some(("S3AccessDenied", "Access denied to bucket"));
@@ -167,7 +169,7 @@ fn refusals_and_failures_say_the_next_step() {
     assert_eq!(plane.exports().len(), 2, "{said}");
     // a live table only, and one wish at a time
     let mut other = Command::new(env!("CARGO_BIN_EXE_transvase"));
-    other.args(["backfill", "--from", "/tmp", "--key", "pk:S", "--to", &to, "--request-export", "s3://b"]);
+    other.args(["backfill", "--from", "/tmp", "--key", "pk:S", "--to", &to, "--request-export", "s3://backups"]);
     let output = other.current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("for a live table"), "{said}");
@@ -184,11 +186,19 @@ fn a_plan_looks_at_the_export_and_says_how_to_load_it() {
     let plane = ControlPlane::start(Answers::default());
     let mut plan = Command::new(env!("CARGO_BIN_EXE_transvase"));
     plan.current_dir(folder.path()).stdin(Stdio::null()).envs(AWS_ENVIRONMENT);
-    plan.args(["plan", "--from", "dynamodb://orders", "--request-export", "s3://b", "--endpoint-url", &plane.url()]);
+    plan.args([
+        "plan",
+        "--from",
+        "dynamodb://orders",
+        "--request-export",
+        "s3://backups",
+        "--endpoint-url",
+        &plane.url(),
+    ]);
     plan.args(["--export-poll-seconds", "0.01", "--s3-endpoint", &format!("http://{}", server.address)]);
     let (code, said) = run(plan);
     assert_eq!(code, 0, "{said}");
-    let next = format!("transvase backfill --from s3://b/AWSDynamoDB/{ID} --s3-endpoint");
+    let next = format!("transvase backfill --from s3://backups/AWSDynamoDB/{ID} --s3-endpoint");
     assert!(said.contains(&next) && said.contains("--mapping orders.toml"), "{said}");
     assert!(!plane.operations().contains(&"Scan".to_owned()), "the table itself is not read");
     assert!(folder.path().join("orders.toml").exists());

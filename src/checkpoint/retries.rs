@@ -184,10 +184,10 @@ async fn open_after(session: &mut Session, retry: &Retry, after: Option<Place>) 
     );
     let [unit, position] = after.map_or([CellRef::Int(-1); 2], |place| [int(place.unit), big(place.position)]);
     let cells = [text(&retry.run), big(retry.number), unit, unit, position];
-    session.fetch(&sql, &cells).await?.iter().map(place).collect()
+    session.fetch(&sql, &cells).await?.iter().map(|row| place(row)).collect()
 }
 
-fn place(row: &Vec<Fetched>) -> FaultResult<Place> {
+fn place(row: &[Fetched]) -> FaultResult<Place> {
     let unit = u32::try_from(number(&row[0])?).map_err(|_| broken("a unit"))?;
     Ok(Place { unit, position: number(&row[1])? })
 }
@@ -229,7 +229,7 @@ pub async fn lock(session: &mut Session, retry: &Retry, places: &[Place]) -> Fau
     );
     let (from, to) = (int(first.unit), int(last.unit));
     let cells = [text(&retry.run), big(retry.number), from, from, big(first.position), to, to, big(last.position)];
-    let open: FaultResult<Vec<Place>> = session.fetch(&sql, &cells).await?.iter().map(place).collect();
+    let open: FaultResult<Vec<Place>> = session.fetch(&sql, &cells).await?.iter().map(|row| place(row)).collect();
     let open = open?;
     Ok(Ok(places.iter().all(|place| open.binary_search(place).is_ok())))
 }

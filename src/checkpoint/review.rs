@@ -101,7 +101,7 @@ impl Checkpoint {
     /// Of the database.
     pub async fn reject_kinds(&self) -> Result<Vec<Kind>> {
         let names = self.unit_names().await?;
-        let mut kinds: BTreeMap<[Option<String>; 5], (u64, Vec<(String, u64)>)> = BTreeMap::new();
+        let mut kinds: BTreeMap<[Option<String>; 5], Tally> = BTreeMap::new();
         let mut after = None;
         loop {
             let rows = self.unsettled(after).await?;
@@ -110,15 +110,15 @@ impl Checkpoint {
             for row in rows {
                 let Unsettled { unit, position, table, column, reason, signed_by, why } = row;
                 let kind = kinds.entry([table, column, Some(gist(&reason)), signed_by, why]).or_default();
-                kind.0 += 1;
-                if kind.1.len() < EXAMPLES {
-                    kind.1.push((names.get(&unit).cloned().unwrap_or_default(), position + 1));
+                kind.rejects += 1;
+                if kind.examples.len() < EXAMPLES {
+                    kind.examples.push((names.get(&unit).cloned().unwrap_or_default(), position + 1));
                 }
             }
         }
         let mut kinds: Vec<Kind> = kinds
             .into_iter()
-            .map(|([table, column, reason, signed_by, why], (rejects, examples))| Kind {
+            .map(|([table, column, reason, signed_by, why], Tally { rejects, examples })| Kind {
                 table,
                 column,
                 reason: reason.unwrap_or_default(),
@@ -141,7 +141,7 @@ impl Checkpoint {
         let [at, position] = after.map_or([CellRef::Int(-1); 2], |(unit, position)| [int(unit), big(position)]);
         let context = (sql.as_str(), [text(&self.run), at, at, position]);
         self.retrying("reading the rejects", &context, |session, (sql, cells)| {
-            Box::pin(async move { session.fetch(sql, cells).await?.iter().map(unsettled).collect() })
+            Box::pin(async move { session.fetch(sql, cells).await?.iter().map(|row| unsettled(row)).collect() })
         })
         .await
     }
@@ -194,6 +194,13 @@ async fn sign_once(session: &mut Session, run: &str, filter: &Filter, by: Option
     Ok(count)
 }
 
+/// How many are alike, and where some of them are.
+#[derive(Default)]
+struct Tally {
+    rejects: u64,
+    examples: Vec<(String, u64)>,
+}
+
 /// A reject without its item.
 struct Unsettled {
     unit: UnitId,
@@ -205,7 +212,7 @@ struct Unsettled {
     why: Option<String>,
 }
 
-fn unsettled(row: &Vec<Fetched>) -> FaultResult<Unsettled> {
+fn unsettled(row: &[Fetched]) -> FaultResult<Unsettled> {
     Ok(Unsettled {
         unit: unit(&row[0])?,
         position: number(&row[1])?,

@@ -117,7 +117,7 @@ async fn what_a_mended_mapping_takes_is_written_and_the_rest_stays() {
         let left = std::fs::read_to_string(&file).unwrap();
         assert_eq!(left.lines().count(), 16, "{target}");
         for line in left.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
-            let number = line["line"].as_u64().unwrap() as usize - 1;
+            let number = usize::try_from(line["line"].as_u64().unwrap()).unwrap() - 1;
             let case =
                 if line["unit"].as_str().unwrap().contains("0.json") { number } else { CASES.len() - 1 - number };
             assert!([10, 12, 13, 14, 15, 16, 17, 18].contains(&case), "{target}: {line}");

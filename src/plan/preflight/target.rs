@@ -120,7 +120,10 @@ fn folder(path: &Path) -> Check {
 pub(super) fn room(folder: &Path, bytes: u64) -> Check {
     const NAME: &str = "disk";
     let wanted = bytes.saturating_add(bytes / 2);
-    let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+    let gb = |bytes: u64| match bytes {
+        0..100_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    };
     match free_bytes(folder) {
         Ok(free) => {
             let finding = format!("{} free under {}, the tables take about {}", gb(free), folder.display(), gb(bytes));
