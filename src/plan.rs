@@ -16,6 +16,7 @@ pub mod take;
 mod tests;
 
 use crate::census::Census;
+use crate::census::signature::Beginnings;
 use crate::infer::InferredMapping;
 use estimate::Estimate;
 use sample::Sample;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub sample: Sample,
     /// What the sampled items look like.
     pub census: Census,
+    /// How their keys begin.
+    pub beginnings: Vec<Beginnings>,
     /// What an engineer should know of them.
     pub remarks: Vec<String>,
     /// How they would become rows.

@@ -25,7 +25,7 @@ use heavy::{Heavy, Hit};
 use named::Named;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use signature::Signatures;
+use signature::{Beginnings, Signatures};
 use sizes::Sizes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,6 +35,12 @@ const ATTRIBUTES: usize = 2048;
 
 /// Counters for partition keys: those with more than one item in so many are found.
 const HEAVY: usize = 256;
+
+/// Kinds that are shown: more of them are data.
+const KINDS: usize = 32;
+
+/// Words that keys begin with, rather than values: at most so many.
+const WORDS: usize = 16;
 
 /// An item this large is near DynamoDB's limit of 400 KB.
 pub const LARGE_ITEM: u64 = 350 * 1024;
@@ -65,7 +71,7 @@ pub struct Census {
     #[serde(serialize_with = "by_name")]
     pub attributes: Named<Attribute>,
     /// What tells their kinds apart.
-    #[serde(skip)]
+    #[serde(rename = "kinds", serialize_with = "kinds_said")]
     pub signatures: Signatures,
     /// The partition keys that come most often.
     #[serde(serialize_with = "heaviest")]
@@ -137,6 +143,12 @@ impl Census {
         self.partitions.merge(&other.partitions);
     }
 
+    /// How the key's attributes begin, each in a few ways at most.
+    #[must_use]
+    pub fn beginnings(&self) -> Vec<Beginnings> {
+        self.signatures.beginnings(&self.key, WORDS)
+    }
+
     /// Takes out what is an item's data: whole keys, and the ranges of numbers in the key.
     pub fn redact(&mut self) {
         self.partitions.redact();
@@ -161,6 +173,12 @@ fn count_partition(partitions: &mut Heavy, value: Value<'_>) {
         }
         _ => {}
     }
+}
+
+/// What the attribute that says it says; none when it says too many things.
+fn kinds_said<S: Serializer>(signatures: &Signatures, serializer: S) -> Result<S::Ok, S::Error> {
+    let kinds = signatures.by_kind().unwrap_or_default();
+    if kinds.len() > KINDS { [(); 0].serialize(serializer) } else { kinds.serialize(serializer) }
 }
 
 fn by_name<S: Serializer>(attributes: &Named<Attribute>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@ use super::heavy::beginning;
 use crate::mapping::KeyAttribute;
 use crate::model::value::{Item, Value};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Attributes that name an item's kind in the designs and libraries that are common, without case and underscores. The
 /// first of an item's that stands further left counts.
@@ -112,7 +113,40 @@ impl Signatures {
     }
 }
 
-fn listed(counts: &std::collections::BTreeMap<Signature, u64>) -> Vec<(Signature, u64)> {
+/// How many keys begin how, for one attribute of the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Beginnings {
+    /// The attribute.
+    pub attribute: String,
+    /// Prefixes and words, those of most items first.
+    pub found: Vec<(String, u64)>,
+    /// Items whose key begins like no other.
+    pub others: u64,
+}
+
+impl Signatures {
+    /// How the key's attributes begin; nothing where keys begin in too many ways.
+    #[must_use]
+    pub fn beginnings(&self, key: &[KeyAttribute], words: usize) -> Vec<Beginnings> {
+        let all = self.by_key(words).unwrap_or_default();
+        let of = |(place, attribute): (usize, &KeyAttribute)| {
+            let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+            let mut others = 0;
+            for (signature, count) in &all {
+                match signature.key.get(place) {
+                    Some(Part::Prefix(text) | Part::Word(text)) => *counts.entry(text.clone()).or_default() += count,
+                    _ => others += count,
+                }
+            }
+            let mut found: Vec<(String, u64)> = counts.into_iter().collect();
+            found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            Beginnings { attribute: attribute.name.clone(), found, others }
+        };
+        key.iter().enumerate().map(of).filter(|beginnings| !beginnings.found.is_empty()).collect()
+    }
+}
+
+fn listed(counts: &BTreeMap<Signature, u64>) -> Vec<(Signature, u64)> {
     counts.iter().map(|(signature, count)| (signature.clone(), *count)).collect()
 }
 
@@ -122,9 +156,14 @@ fn forget_word(part: &mut Part) {
     }
 }
 
-/// How the item's key is made.
+/// How the item's key is made. A partition key that is a word is somebody's name, more often than a kind's.
 pub(super) fn parts(item: Item<'_>, key: &[KeyAttribute]) -> Vec<Part> {
-    key.iter().map(|attribute| item.get(&attribute.name).map_or(Part::Other, part)).collect()
+    let mut parts: Vec<Part> =
+        key.iter().map(|attribute| item.get(&attribute.name).map_or(Part::Other, part)).collect();
+    if let Some(partition) = parts.first_mut() {
+        forget_word(partition);
+    }
+    parts
 }
 
 pub(super) fn part(value: Value<'_>) -> Part {
@@ -190,6 +229,21 @@ mod tests {
             assert_eq!(of(text), Part::Other, "{text}");
         }
         assert_eq!(part(Value::N("1")), Part::Other);
+    }
+
+    #[test]
+    fn beginnings_are_counted_for_each_attribute_of_the_key() {
+        let key = parse_key("pk:S,sk:S").unwrap();
+        let mut signatures = Signatures::default();
+        for (pk, sk) in [("A#1", "WORD"), ("A#2", "7"), ("B#3", "7"), ("4", "7")] {
+            let line = format!(r#"{{"Item":{{"pk":{{"S":"{pk}"}},"sk":{{"S":"{sk}"}}}}}}"#);
+            Decoder::default().decode(line.as_bytes(), |item| signatures.add(item, &key)).unwrap();
+        }
+        let found = signatures.beginnings(&key, 9);
+        assert_eq!(found[0].found, [("A#".to_owned(), 2), ("B#".to_owned(), 1)]);
+        assert_eq!((found[0].others, found[1].others), (1, 3));
+        assert_eq!(found[1].found, [("WORD".to_owned(), 1)]);
+        assert_eq!(signatures.beginnings(&key, 0).len(), 1, "a word is not told apart");
     }
 
     #[test]

@@ -161,9 +161,10 @@ pub async fn run(args: &Plan, typed: Typed) -> Result<ExitCode> {
     if !args.show_values {
         census.redact();
     }
-    let remarks = remarks::remarks(&census, &sample);
+    let (remarks, beginnings) = (remarks::remarks(&census, &sample), census.beginnings());
     let Proposal { inferred, mapping, .. } = proposal;
-    let plan = crate::plan::Plan { sample, census, remarks, mapping: inferred, estimate: Some(estimate), checks };
+    let plan =
+        crate::plan::Plan { sample, census, beginnings, remarks, mapping: inferred, estimate: Some(estimate), checks };
     let statements = mapping.tables().iter().flat_map(|table| {
         std::iter::once(create_table(table, dialect)).chain(add_indexes(table, &[], dialect)).map(|text| text + ";\n")
     });

@@ -11,6 +11,9 @@ use std::path::Path;
 /// Attributes that are listed.
 const ATTRIBUTES: usize = 60;
 
+/// Beginnings of a key that are listed.
+const KINDS: usize = 16;
+
 /// Partition keys that are listed.
 const PARTITIONS: usize = 5;
 
@@ -83,6 +86,7 @@ fn census(plan: &Plan, lines: &mut Vec<String>) {
     if attributes.len() > ATTRIBUTES {
         lines.push(format!("  and {} more", count((attributes.len() - ATTRIBUTES) as u64)));
     }
+    keys(plan, lines);
     let hits = census.partitions.top(PARTITIONS);
     if hits.first().is_some_and(|hit| hit.count > 1) {
         let shown =
@@ -98,6 +102,22 @@ fn census(plan: &Plan, lines: &mut Vec<String>) {
     if !plan.remarks.is_empty() {
         lines.push("\n  to know".to_owned());
         lines.extend(plan.remarks.iter().map(|remark| format!("    - {remark}")));
+    }
+}
+
+/// How keys begin, which tells the kinds of a single-table design.
+fn keys(plan: &Plan, lines: &mut Vec<String>) {
+    for beginnings in &plan.beginnings {
+        let shown =
+            beginnings.found.iter().take(KINDS).map(|(text, items)| format!("{} ({})", name(text), count(*items)));
+        let mut said = shown.collect::<Vec<_>>().join(", ");
+        if beginnings.found.len() > KINDS {
+            said.push_str(", …");
+        }
+        if beginnings.others > 0 {
+            said.push_str(&format!("; otherwise ({})", count(beginnings.others)));
+        }
+        lines.push(format!("\n  {} begins with {said}", name(&beginnings.attribute)));
     }
 }
 

@@ -186,10 +186,9 @@ impl<'s> Sampling<'s> {
     fn read_units(&self) -> Result<()> {
         while !self.failed.is_cancelled() && !self.full() {
             let Some(unit) = self.units.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let wanted = match unit.items {
-                Some(items) => Wanted { items: vec![0..items.min(self.quota)], after: None },
-                None => Wanted { items: vec![0..u64::MAX], after: None },
-            };
+            // a segment is read as far as it goes
+            let items = std::iter::once(0..unit.items.unwrap_or(u64::MAX).min(self.quota)).collect();
+            let wanted = Wanted { items, after: None };
             let read = self.source.open(unit.id, &wanted).and_then(|reader| self.read_unit(unit, reader));
             let read = read.inspect_err(|_| self.failed.cancel())?;
             self.taken.lock().unwrap_or_else(PoisonError::into_inner).units.push(read);
@@ -253,5 +252,5 @@ fn affordable(units: &[&Unit], items: u64, bytes: Option<u64>) -> usize {
         sum += item * unit.items.unwrap_or(0) as f64;
         sum <= FILE_BYTES
     });
-    within.count().max(FILES_LEAST).min(FILES).min(units.len())
+    within.count().clamp(FILES_LEAST, FILES).min(units.len())
 }
