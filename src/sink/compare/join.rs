@@ -24,8 +24,11 @@ pub(super) struct Side {
     /// Which of them hold text.
     pub(super) texts: Vec<bool>,
     /// What the server is asked of a range, if it is asked.
-    pub(super) aggregate: Option<String>,
+    pub(super) asked: Option<Asked>,
 }
+
+/// What a server is asked of a range of its rows: made of a table and its conditions.
+pub(super) type Asked = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What was found of one stretch.
 pub(super) struct Found {
