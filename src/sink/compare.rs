@@ -132,8 +132,7 @@ impl Comparing {
             }
             Err(error) => return Err(error),
         };
-        let is_same =
-            digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.compared.source_digest.to_string()));
+        let is_same = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.range_digest.to_string()));
         // the exclusive or of no rows may come as NULL, or as zeros
         let agrees = count == found.compared.source && (count == 0 || is_same);
         if agrees {
