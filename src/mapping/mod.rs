@@ -20,6 +20,7 @@ mod document;
 mod fields;
 pub mod file;
 pub mod fit;
+mod inverse;
 pub mod items;
 mod json;
 pub mod key;
@@ -33,6 +34,7 @@ mod shape;
 mod spec;
 mod time;
 
+pub use inverse::SourceKeys;
 pub use key::parse_key;
 pub use mapper::Mapper;
 
