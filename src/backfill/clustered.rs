@@ -9,13 +9,13 @@ use crate::checkpoint::owner::Owner;
 use crate::checkpoint::spills::StoredPiece;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::{ColumnType, Table};
-use crate::model::page::{Unit, UnitId, Wanted};
+use crate::model::page::{Unit, UnitId};
 use crate::monitor::{Event, Monitor};
 use crate::pipeline::load::{self, Loading};
 use crate::pipeline::sort::Sorter;
 use crate::pipeline::work::Work;
 use crate::pipeline::{Ended, Outlet};
-use crate::source::{Read, Source};
+use crate::source::lines;
 use crate::spill::RunInfo;
 use crate::spill::dir::SpillDir;
 use crate::spill::key::KeyKind;
@@ -191,7 +191,7 @@ impl Backfill {
         }
         for (unit, positions) in by_unit {
             let source = Arc::clone(&self.source);
-            let reading = tokio::task::spawn_blocking(move || lines(&*source, unit, &positions));
+            let reading = tokio::task::spawn_blocking(move || lines::at(&*source, unit, &positions));
             let found = reading.await.map_err(|_| Error::internal("reading rejected items again died"))??;
             for (position, line) in found {
                 self.checkpoint.quote(unit, position, &line).await?;
@@ -220,22 +220,6 @@ fn kinds(tables: &[Table]) -> Vec<Vec<KeyKind>> {
     };
     let of_table = |table: &Table| table.key.iter().map(|column| kind(table.columns[*column].ty)).collect();
     tables.iter().map(of_table).collect()
-}
-
-/// The lines at `positions` of a unit.
-fn lines(source: &dyn Source, unit: UnitId, positions: &[u64]) -> Result<Vec<(u64, Vec<u8>)>> {
-    let wanted = Wanted { items: positions.iter().map(|at| *at..at + 1).collect(), after: None };
-    let mut reader = source.open(unit, &wanted)?;
-    let mut found = Vec::new();
-    let halt = CancellationToken::new();
-    while found.len() < positions.len() {
-        match reader.next(&halt)? {
-            Read::Page(page) => found.extend(page.lines().map(|(at, line)| (at, line.to_vec()))),
-            Read::Empty => {}
-            Read::End | Read::Halted | Read::Stop(_) => break,
-        }
-    }
-    Ok(found)
 }
 
 /// Cuts every table's key range into pieces of about the same size, numbered from `first`.
