@@ -87,11 +87,34 @@ impl Checkpoint {
         if run.is_empty() || run.len() > schema::MAX_NAME {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
-        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, monitor: None };
+        let checkpoint = Checkpoint::unopened(pool, run);
         checkpoint
             .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
             .await?;
         Ok(checkpoint)
+    }
+
+    /// The run called `run`, in control tables that may not be there: none is made. None when there is no such run.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn existing(pool: Arc<Pool>, run: &str) -> Result<Option<Self>> {
+        let mut checkpoint = Checkpoint::unopened(pool, run);
+        let there = checkpoint.retrying("looking for the run", &(), |session, ()| {
+            Box::pin(async move {
+                Ok(schema::exists(session, "_transvase_runs").await?
+                    && schema::exists(session, "_transvase_rejects").await?)
+            })
+        });
+        if !there.await? || checkpoint.load().await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// The run's checkpoint, before anything is asked of the database.
+    pub(super) fn unopened(pool: Arc<Pool>, run: &str) -> Self {
+        Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, monitor: None }
     }
 
     /// The same, telling `monitor` of pauses: a run that is under way waits for a read-only server to be mended, here
