@@ -15,6 +15,7 @@
 pub mod backfill;
 pub mod checkpoint;
 pub mod cli;
+pub mod compare;
 pub mod driver;
 pub mod error;
 pub mod limit;

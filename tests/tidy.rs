@@ -8,17 +8,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the bottom up. A room imports rooms of lower levels only.
-const LEVELS: [&[&str]; 11] = [
+const LEVELS: [&[&str]; 12] = [
     &["error"],
     &["model"],
     &["monitor"],
     &["report"],
     &["limit"],
     &["driver", "mapping", "spill"],
+    &["compare"],
     &["checkpoint"],
     &["source", "sink"],
     &["pipeline"],
-    &["backfill"],
+    &["backfill", "verify"],
     &["cli", "main"],
 ];
 

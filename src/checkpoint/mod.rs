@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod certificates;
+pub mod differences;
 pub mod ledger;
 pub mod owner;
 pub mod rejects;

@@ -17,6 +17,10 @@ use std::sync::Arc;
 /// Units inserted by one statement.
 const UNITS_PER_INSERT: usize = 500;
 
+/// The control tables that hold something of a run.
+const FORGOTTEN: [&str; 9] =
+    ["fences", "runs", "units", "ledger", "rejects", "leases", "spills", "pieces", "differences"];
+
 /// What a run is bound to. Stored when it begins; a resume must match the first part and reuses the second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
@@ -124,6 +128,13 @@ impl Checkpoint {
         Checkpoint { monitor: Some(monitor), ..self }
     }
 
+    /// Tells whoever watches.
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        if let Some(monitor) = &self.monitor {
+            monitor.event(event);
+        }
+    }
+
     /// The same, claiming and waiting for these units only.
     #[must_use]
     pub fn of_units(self, units: Range<UnitId>) -> Self {
@@ -198,7 +209,7 @@ impl Checkpoint {
         self.retrying("forgetting the run", &self.run, |session, run| {
             Box::pin(async move {
                 session.begin().await?;
-                for table in ["fences", "runs", "units", "ledger", "rejects", "leases", "spills", "pieces"] {
+                for table in FORGOTTEN {
                     let sql = Statement::new(format!("DELETE FROM _transvase_{table} WHERE run = ?"));
                     session.execute(&sql, [text(run)].into_iter()).await?;
                 }

@@ -69,6 +69,12 @@ fn tables(dialect: Dialect) -> Vec<String> {
             "_transvase_pieces (run {name} NOT NULL, unit {int} NOT NULL, target {int} NOT NULL, key_from {bytes}, \
              key_to {bytes}, PRIMARY KEY (run, unit))"
         )),
+        // The key's digest stands for the key, whose bytes an index may not hold.
+        table(&format!(
+            "_transvase_differences (run {name} NOT NULL, target {int} NOT NULL, digest {name} NOT NULL, \
+             key_cells {long} NOT NULL, kind {name} NOT NULL, unit {int}, position {int}, verdict {name} NOT NULL, \
+             detail {long}, PRIMARY KEY (run, target, digest))"
+        )),
     ]
 }
 

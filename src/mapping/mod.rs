@@ -23,6 +23,7 @@ pub mod fit;
 mod inverse;
 pub mod items;
 mod json;
+mod json_text;
 pub mod key;
 mod mapper;
 mod names;
@@ -35,6 +36,7 @@ mod spec;
 mod time;
 
 pub use inverse::SourceKeys;
+pub use json_text::JsonText;
 pub use key::parse_key;
 pub use mapper::Mapper;
 

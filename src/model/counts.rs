@@ -3,6 +3,7 @@
 //! clustered load alone; once it is complete all that were spilled are loaded, and the two drop out.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What became of the items of one table, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,79 @@ pub enum KeyCell {
     Bytes(Vec<u8>),
 }
 
+/// How the rows of one table compared with those of the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// Rows that the source's items map to.
+    pub source: u64,
+    /// Rows of the target.
+    pub target: u64,
+    /// Keys at which both agree.
+    pub equal: u64,
+    /// Keys of which the target has no row.
+    pub missing: u64,
+    /// Keys of which the source has no item.
+    pub extra: u64,
+    /// Keys at which both have something, and not the same.
+    pub different: u64,
+    /// All rows of the source, digested in whatever order.
+    pub source_digest: Digest,
+    /// All rows of the target.
+    pub target_digest: Digest,
+}
+
+/// The exclusive or of the digests of many rows: the same in whatever order they come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest([u64; 2]);
+
+impl Digest {
+    /// Adds a row's digest, or those of more rows.
+    pub fn add(&mut self, other: Digest) {
+        self.0[0] ^= other.0[0];
+        self.0[1] ^= other.0[1];
+    }
+
+    /// As its 16 bytes.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        (u128::from(self.0[0]) << 64 | u128::from(self.0[1])).to_be_bytes()
+    }
+}
+
+impl From<[u8; 16]> for Digest {
+    fn from(bytes: [u8; 16]) -> Self {
+        let (high, low) = bytes.split_at(8);
+        let word = |bytes: &[u8]| bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        Digest([word(high), word(low)])
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.0[0], self.0[1])
+    }
+}
+
+impl Compared {
+    /// Adds others.
+    pub fn add(&mut self, other: &Compared) {
+        self.source += other.source;
+        self.target += other.target;
+        self.equal += other.equal;
+        self.missing += other.missing;
+        self.extra += other.extra;
+        self.different += other.different;
+        self.source_digest.add(other.source_digest);
+        self.target_digest.add(other.target_digest);
+    }
+
+    /// Keys at which they do not agree.
+    #[must_use]
+    pub fn differences(&self) -> u64 {
+        self.missing + self.extra + self.different
+    }
+}
+
 /// Counts of a span, or of any sum of spans. What the ledger stores.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -80,6 +154,9 @@ pub struct Counts {
     pub loaded: u64,
     /// By target table, in the mapping's order.
     pub tables: Vec<Outcomes>,
+    /// By target table, how its rows compared: of a verification alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<Compared>,
     /// A row to look for later; of a sum, the one written first: whatever emptied the table since took that one too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
@@ -118,6 +195,12 @@ impl Counts {
         for (mine, others) in self.tables.iter_mut().zip(&other.tables) {
             mine.add(others);
         }
+        if self.compared.len() < other.compared.len() {
+            self.compared.resize(other.compared.len(), Compared::default());
+        }
+        for (mine, others) in self.compared.iter_mut().zip(&other.compared) {
+            mine.add(others);
+        }
     }
 
     /// The outcomes of all tables together, with the rejects that no table saw.
@@ -149,6 +232,26 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_add_up_in_any_order_and_survive_the_ledger() {
+        let digest = |byte: u8| Digest::from(std::array::from_fn(|at| byte.wrapping_mul(at as u8 + 1)));
+        let sum = |bytes: &[u8]| {
+            let mut sum = Digest::default();
+            bytes.iter().for_each(|byte| sum.add(digest(*byte)));
+            sum
+        };
+        assert_eq!(sum(&[3, 200, 77]), sum(&[77, 3, 200]));
+        assert_ne!(sum(&[3, 200, 77]), sum(&[3, 200, 78]));
+        assert_eq!(Digest::from(sum(&[9]).bytes()), sum(&[9]));
+        assert_eq!(digest(1).to_string(), "0102030405060708090a0b0c0d0e0f10");
+        let compared = Compared { source: 1, source_digest: sum(&[255]), ..Compared::default() };
+        let mut counts = Counts { compared: vec![compared], ..Counts::default() };
+        let stored = serde_json::to_string(&counts).unwrap();
+        assert_eq!(serde_json::from_str::<Counts>(&stored).unwrap(), counts);
+        counts.add(&Counts { compared: vec![Compared::default(), compared], ..Counts::default() });
+        assert_eq!(counts.compared, [compared, compared]);
+    }
 
     #[test]
     fn of_two_canaries_the_one_written_first_is_kept() {
