@@ -27,3 +27,4 @@ pub mod report;
 pub mod sink;
 pub mod source;
 pub mod spill;
+pub mod verify;

@@ -14,6 +14,7 @@ mod load;
 pub mod load_method;
 pub mod sql;
 mod statements;
+pub mod stored;
 mod transaction;
 
 /// What to do about a row whose key is in the table already.
