@@ -412,6 +412,7 @@ fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Se
         items: source.description().items,
         derived: source.description().derived.clone(),
         clustered: false,
+        compares: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
-use transvase::cli::{Cli, Command, ExitCode, Typed, log, output, run};
+use transvase::cli::{self, Cli, Command, ExitCode, Typed, log, output, run};
 
 fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
@@ -28,6 +28,7 @@ fn start(cli: &Cli, typed: Typed) -> ExitCode {
         runtime.block_on(async {
             match &cli.command {
                 Command::Backfill(args) => run::backfill(args, typed).await,
+                Command::Verify(args) => cli::verify::verify(args, typed).await,
                 Command::Schema(args) => run::schema(args, typed).await,
             }
         })

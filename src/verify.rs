@@ -1,5 +1,7 @@
-//! Looking at what a comparison found: candidates are looked at again, mended if asked, listed, and certified.
+//! The verb: is the target what the source maps to? Both sides are compared ([`run`]); what seems to differ is looked at
+//! again ([`settle`]), mended if that was asked for ([`mend`]), listed and certified; and what is left is told ([`report`]).
 
+mod after;
 pub mod case;
 pub mod certificate;
 pub mod check;
@@ -9,5 +11,7 @@ mod items;
 pub mod listing;
 pub mod mend;
 pub mod rejected;
+pub mod report;
+pub mod run;
 pub mod settle;
 pub mod sides;

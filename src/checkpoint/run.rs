@@ -45,6 +45,9 @@ pub struct Settings {
     /// Whether rows are sorted on disk first and written in key order.
     #[serde(default)]
     pub clustered: bool,
+    /// Of a verification: with what, how closely and how much it compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compares: Option<String>,
 }
 
 /// A target table, by what changes when it is recreated.

@@ -25,6 +25,8 @@ pub struct SpilledSpan<'a> {
     pub fence: Fence,
     /// The span.
     pub span: Span,
+    /// Where a live unit goes on after it: such spans come in their order, and the ledger must end where they begin.
+    pub reached: Option<&'a str>,
     /// How its items ended so far.
     pub counts: &'a Counts,
     /// Its rejects.
@@ -197,8 +199,12 @@ async fn record_spans(session: &mut Session, run: &str, spans: &[SpilledSpan<'_>
         }
     }
     for spilled in spans {
-        let commit = Commit { fence: spilled.fence, span: spilled.span, in_order: false };
-        ledger::record(session, run, commit, None, spilled.counts).await?;
+        let (span, in_order) = (spilled.span, spilled.reached.is_some());
+        if in_order && ledger::end(session, run, span.unit).await? != span.from {
+            return Ok(false);
+        }
+        let commit = Commit { fence: spilled.fence, span, in_order };
+        ledger::record(session, run, commit, spilled.reached, spilled.counts).await?;
         for reject in &spilled.rejects {
             rejects::record(session, run, reject).await?;
         }

@@ -3,7 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
 use super::{
-    Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs, TlsMode, Typed,
+    Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs, TlsMode,
+    Typed, Width,
 };
 use crate::backfill::{self, LoadOrder};
 use crate::driver::target::{Target, Tls};
@@ -152,7 +153,11 @@ fn read(path: &Path) -> Result<String> {
         .map_err(|error| Error::config(format!("reading mapping file {}", path.display())).because(error))
 }
 
-fn database(args: &TargetArgs, url: &str, typed: bool) -> Result<Target> {
+/// A database, reached with the target's password and TLS.
+///
+/// # Errors
+/// As [`target`].
+pub(super) fn database(args: &TargetArgs, url: &str, typed: bool) -> Result<Target> {
     let tls = match (args.tls, &args.tls_ca) {
         (TlsMode::Auto, ca) => Tls::Auto { ca: ca.clone() },
         (TlsMode::VerifyCa, Some(ca)) => Tls::VerifyCa { ca: ca.clone() },
@@ -196,21 +201,7 @@ fn password_file(path: &Path) -> Result<String> {
 /// # Errors
 /// `Config` for a size or a share that cannot be read.
 pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill::Options> {
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let width = &args.width;
-    let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
-    let readers = width.readers.unwrap_or(if live { SEGMENTS_AT_ONCE } else { cores * 2 }).max(1);
-    let pipeline = pipeline::Options {
-        memory_bytes: bytes(&width.memory)?,
-        readers,
-        open_units: if live { readers * SEGMENTS_TO_CHOOSE_FROM } else { readers },
-        workers: width.workers.unwrap_or(cores).max(1),
-        writers: width.writers.max(1),
-        page_bytes: PAGE_BYTES,
-        seed: width.seed.unwrap_or_else(|| rand::random::<u64>() >> 1),
-        lease: lease.ok_or_else(|| Error::config("--lease-seconds is not a time of at least one second"))?,
-        max_rejects: max_rejects(&args.max_rejects)?,
-    };
+    let pipeline = width(&args.width, live, max_rejects(&args.max_rejects)?)?;
     Ok(backfill::Options {
         run: args.run.clone(),
         restart: args.restart,
@@ -239,8 +230,29 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
     })
 }
 
+/// How wide to run, on a live table or an export.
+///
+/// # Errors
+/// `Config` for a size or a time that cannot be read.
+pub(super) fn width(width: &Width, live: bool, max_rejects: MaxRejects) -> Result<pipeline::Options> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let lease = Duration::try_from_secs_f64(width.lease_seconds).ok().filter(|lease| *lease >= Duration::from_secs(1));
+    let readers = width.readers.unwrap_or(if live { SEGMENTS_AT_ONCE } else { cores * 2 }).max(1);
+    Ok(pipeline::Options {
+        memory_bytes: bytes(&width.memory)?,
+        readers,
+        open_units: if live { readers * SEGMENTS_TO_CHOOSE_FROM } else { readers },
+        workers: width.workers.unwrap_or(cores).max(1),
+        writers: width.writers.max(1),
+        page_bytes: PAGE_BYTES,
+        seed: width.seed.unwrap_or_else(|| rand::random::<u64>() >> 1),
+        lease: lease.ok_or_else(|| Error::config("--lease-seconds is not a time of at least one second"))?,
+        max_rejects,
+    })
+}
+
 /// What the target must keep to; replicas are reached as the target is.
-fn health(args: &SpareArgs, target: &Target) -> Result<HealthOptions> {
+pub(super) fn health(args: &SpareArgs, target: &Target) -> Result<HealthOptions> {
     let lag = args.max_replica_lag.map(|seconds| {
         Duration::try_from_secs_f64(seconds)
             .map_err(|_| Error::config("--max-replica-lag is not a time in seconds, such as 5 or 0.5"))
@@ -289,7 +301,7 @@ fn bytes(text: &str) -> Result<usize> {
 }
 
 /// Reads `128MiB`, `1GiB`, `65536`.
-fn size(flag: &str, text: &str) -> Result<u64> {
+pub(super) fn size(flag: &str, text: &str) -> Result<u64> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text.strip_prefix(digits).unwrap_or_default() {
         "" => 1,
@@ -303,7 +315,7 @@ fn size(flag: &str, text: &str) -> Result<u64> {
 }
 
 /// Reads `10` or `0.5%`.
-fn max_rejects(text: &str) -> Result<MaxRejects> {
+pub(super) fn max_rejects(text: &str) -> Result<MaxRejects> {
     let broken = || Error::config(format!("--max-rejects {text}: give a number or a share such as 0.1%"));
     match text.strip_suffix('%') {
         None => text.parse().map(MaxRejects::Count).map_err(|_| broken()),

@@ -7,6 +7,7 @@ pub mod output;
 pub mod progress;
 pub mod run;
 pub mod test_point;
+pub mod verify;
 
 use crate::limit::price;
 use clap::builder::BoolishValueParser;
@@ -26,6 +27,8 @@ pub enum ExitCode {
     Rejects = 3,
     /// Interrupted; the same command resumes.
     Interrupted = 4,
+    /// A verification found differences.
+    Differences = 5,
     /// Refused by an interlock: another run, another process, a changed target.
     Refused = 6,
 }
@@ -36,8 +39,8 @@ const ABOUT: &str =
 const EXIT_CODES: &str = "\
 Exit codes:
   0  complete                        4  interrupted, the same command resumes
-  1  failed (the message says why)   6  refused: another run or process, or a changed target
-  2  usage or configuration
+  1  failed (the message says why)   5  a verification found differences
+  2  usage or configuration          6  refused: another run or process, or a changed target
   3  complete, with rejects
 
 Every flag can be set by the environment variable shown beside it.";
@@ -103,6 +106,9 @@ pub enum Command {
     /// Copy a table or an export into a target, once, completely; run it again to resume.
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<Backfill>),
+    /// Compare the target with the source, both ways, and tell every difference; nothing is written to either.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(Box<verify::VerifyArgs>),
     /// Print the CREATE TABLE statements of a mapping.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema(Schema),
@@ -250,8 +256,9 @@ pub struct DynamoArgs {
     /// What of the target table's write capacity may be used, and of each of its indexes': in the same words.
     #[arg(long, env = "TRANSVASE_WRITE_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
     pub write_capacity: String,
-    /// Where the state of a run into a DynamoDB table is kept: sqlite:FILE, or mysql://user@host:port/database, which
-    /// several hosts can share [default: sqlite:TABLE.transvase-state.db in the current folder].
+    /// Where the state of a run into a DynamoDB table, or of a verification, is kept: sqlite:FILE, or
+    /// mysql://user@host:port/database [default: sqlite:TABLE.transvase-state.db, or TABLE.transvase-verify.db, in the
+    /// current folder].
     #[arg(long, env = "TRANSVASE_STATE", value_name = "DATABASE", hide_env_values = true)]
     pub state: Option<String>,
     /// Segments of the scan [default: one per 512 MiB of the table, at least 64; kept for the run].

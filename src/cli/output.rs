@@ -2,8 +2,9 @@
 
 use super::ExitCode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::{Report, SourceUsage, Status};
+use crate::report::{ProcessReport, Report, SourceUsage, Status};
 use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -52,7 +53,8 @@ pub fn table(report: &Report) -> String {
     if report.exact && report.read < report.items {
         line(format!("  still to do: {} items", report.items - report.read));
     }
-    process_lines(report, &mut line);
+    line(String::new());
+    process_lines(&report.process, report.seed, &mut line);
     // An error is told once, at the very end; units are listed here.
     for failure in report.failures.iter().filter(|_| report.status == Status::UnitsFailed) {
         line(format!("  failed: {failure}"));
@@ -63,10 +65,9 @@ pub fn table(report: &Report) -> String {
     out
 }
 
-fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
-    let p = &report.process;
+/// What a process did and took.
+pub(super) fn process_lines(p: &ProcessReport, seed: u64, line: &mut dyn FnMut(String)) {
     let seconds = p.wall_seconds.max(0.001);
-    line(String::new());
     line(format!(
         "  this process: {} items in {:.1} s, {:.0} items/s, {:.1} MB/s; CPU {:.1} s user, {:.1} s system; peak memory {}",
         HumanCount(p.items),
@@ -97,7 +98,7 @@ fn process_lines(report: &Report, line: &mut dyn FnMut(String)) {
     line(format!(
         "  done again: {} transactions, {} requests to the source; connections lost {}, items written again after a \
          server crash {}; seed {}",
-        p.retries, p.source.retries, p.connections_lost, p.items_lost_by_server, report.seed
+        p.retries, p.source.retries, p.connections_lost, p.items_lost_by_server, seed
     ));
 }
 
@@ -121,7 +122,7 @@ fn source_lines(source: &SourceUsage, line: &mut dyn FnMut(String)) {
 ///
 /// # Errors
 /// `Config` when the file cannot be written.
-pub fn write_json(report: &Report, path: &Path) -> Result<()> {
+pub fn write_json(report: &impl Serialize, path: &Path) -> Result<()> {
     let failed = || Error::config(format!("writing the report to {}", path.display()));
     let json = serde_json::to_string_pretty(report).map_err(|error| failed().because(error))?;
     std::fs::write(path, json + "\n").map_err(|error| failed().because(error))

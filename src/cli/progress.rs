@@ -1,6 +1,7 @@
 //! The run, seen: a bar on a terminal, plain lines elsewhere. Says the rate, the time left and what limits now.
 #![expect(clippy::disallowed_methods, reason = "the screen shows real time")]
 
+use crate::model::counts::Compared;
 use crate::monitor::{Event, Monitor};
 use crate::source::Source;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,6 +13,15 @@ use std::time::{Duration, Instant};
 /// Between plain lines: often enough to see it live, seldom enough for a night's log.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// What the two stages of a run over local disk are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stages {
+    /// The second loads rows.
+    Loading,
+    /// The second compares rows.
+    Comparing,
+}
+
 /// Shows a run's progress on standard error.
 pub struct Progress {
     bar: ProgressBar,
@@ -21,6 +31,9 @@ pub struct Progress {
     /// Whether `items` is more than a guess.
     exact: bool,
     source: Arc<dyn Source>,
+    stages: Stages,
+    /// Keys that a comparison found to differ.
+    differences: AtomicU64,
     writers: u64,
     /// When the stage began, with so many items or rows of it done before.
     stage: Mutex<(Instant, u64)>,
@@ -56,6 +69,8 @@ impl Progress {
             items: AtomicU64::new(items),
             exact,
             source,
+            stages: Stages::Loading,
+            differences: AtomicU64::new(0),
             writers: writers as u64,
             stage: Mutex::new((Instant::now(), before)),
             last_line: Mutex::new(Instant::now()),
@@ -68,6 +83,14 @@ impl Progress {
             encoded_pages: AtomicU64::new(0),
             committed_pages: AtomicU64::new(0),
         }
+    }
+
+    /// The same, of a run of such stages, which has `items` items to read.
+    #[must_use]
+    pub fn of(self, stages: Stages, items: u64) -> Self {
+        self.items.store(items, Ordering::Relaxed);
+        self.bar.set_length(items);
+        Progress { stages, ..self }
     }
 
     /// Takes the bar off the screen.
@@ -102,7 +125,13 @@ impl Progress {
         let eta = eta.map_or_else(|| "unknown".to_owned(), |eta| HumanDuration(eta).to_string());
         let per_second = HumanBytes(bytes.checked_div(since.elapsed().as_secs().max(1)).unwrap_or(0));
         let in_flight = HumanBytes(load(&self.read_bytes).saturating_sub(bytes));
-        format!("{rate:.0} items/s {per_second}/s, {eta} left, {in_flight} in flight, limited by: {}", self.limit())
+        let limit = self.limit();
+        match (self.stages, load(&self.differences)) {
+            (Stages::Comparing, differences) => {
+                format!("{rate:.0} items/s, {eta} left, {differences} seem to differ, limited by: {limit}")
+            }
+            _ => format!("{rate:.0} items/s {per_second}/s, {eta} left, {in_flight} in flight, limited by: {limit}"),
+        }
     }
 
     /// Where pages pile up: before the workers, before the writers, or nowhere, and then the source is the slowest.
@@ -133,7 +162,11 @@ impl Progress {
 
     /// The second stage of a clustered load: the bar begins anew.
     fn load(&self, rows: u64, loaded: u64) {
-        self.say(&format!("all is sorted: {rows} rows to load in key order, {loaded} of them loaded already"));
+        let (to_do, done) = match self.stages {
+            Stages::Loading => ("load", "loaded"),
+            Stages::Comparing => ("compare", "compared"),
+        };
+        self.say(&format!("all is sorted: {rows} rows to {to_do} in key order, {loaded} of them {done} already"));
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), loaded);
         for counter in [&self.done, &self.bytes, &self.read_pages, &self.read_bytes, &self.encoded_pages] {
             counter.store(0, Ordering::Relaxed);
@@ -176,6 +209,7 @@ impl Monitor for Progress {
                 add(&self.committed_pages, 1);
                 add(&self.done, counts.read + counts.loaded);
                 add(&self.bytes, counts.bytes);
+                add(&self.differences, counts.compared.iter().map(Compared::differences).sum());
                 self.bar.inc(counts.read + counts.loaded);
                 self.tick();
             }

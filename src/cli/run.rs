@@ -76,7 +76,7 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
 }
 
 /// The first signal asks for an orderly stop; the second ends the process: it is safe to, at any time.
-async fn signals(stop: CancellationToken, progress: Arc<Progress>) {
+pub(super) async fn signals(stop: CancellationToken, progress: Arc<Progress>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {

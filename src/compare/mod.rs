@@ -19,7 +19,9 @@ use crate::model::rows::{CellRef, Rows};
 use sha2::{Digest as _, Sha256};
 
 mod decimal;
+pub mod narrow;
 mod plain;
+pub mod server;
 #[cfg(test)]
 mod tests;
 

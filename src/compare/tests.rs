@@ -3,7 +3,6 @@
 use super::*;
 use crate::mapping::parse_key;
 use proptest::prelude::*;
-use std::convert::Infallible;
 
 const MAPPING: &str = r#"
 key = "id:S"
@@ -38,20 +37,6 @@ type = "varbinary(64)"
 missing = "null"
 "#;
 
-fn put(cell: CellRef<'_>, rows: &mut Rows) {
-    let copy = |bytes: &[u8], out: &mut Vec<u8>| {
-        out.extend_from_slice(bytes);
-        Ok::<(), Infallible>(())
-    };
-    match cell {
-        CellRef::Null => rows.null(),
-        CellRef::Int(value) => rows.int(value),
-        CellRef::Double(value) => rows.double(value),
-        CellRef::Text(text) => rows.text(|out| copy(text, out)).unwrap(),
-        CellRef::Bytes(bytes) => rows.binary(|out| copy(bytes, out)).unwrap(),
-    }
-}
-
 /// Whether two cells are one in a column of a form, by both ways of asking.
 fn same(form: Form, left: CellRef<'_>, right: CellRef<'_>) -> bool {
     let mut comparison = Comparison {
@@ -63,7 +48,7 @@ fn same(form: Form, left: CellRef<'_>, right: CellRef<'_>) -> bool {
     let mut rows = Rows::new(2);
     for cell in [left, right] {
         rows.int(7);
-        put(cell, &mut rows);
+        rows.cell_of(cell);
         rows.end_row(0);
     }
     let differing = comparison.differing(0, (&rows, 0), (&rows, 1));
@@ -159,7 +144,7 @@ proptest! {
         let mut rows = Rows::new(2);
         for (first, second) in [&left, &right] {
             for (bytes, is_null) in [first, second] {
-                put(if *is_null { CellRef::Null } else { CellRef::Bytes(bytes) }, &mut rows);
+                rows.cell_of(if *is_null { CellRef::Null } else { CellRef::Bytes(bytes) });
             }
             rows.end_row(0);
         }

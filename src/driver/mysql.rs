@@ -1,14 +1,15 @@
 //! MySQL and MariaDB through sqlx: connect, bind cells, fetch values, classify errors [domain: MySQL for bulk load].
 
 use super::fault::{Fault, FaultKind, FaultResult};
-use super::session::{Done, Fetched, Statement};
+use super::session::{Appended, CellKind, Done, Fetched, Statement};
 use super::target::{MySqlTarget, Tls};
 use crate::model::dialect::Dialect;
-use crate::model::rows::CellRef;
+use crate::model::rows::{CellRef, Rows};
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlRow, MySqlSslMode, MySqlTypeInfo};
 use sqlx::{Arguments, Column, ConnectOptions, Connection, MySql, MySqlConnection, Row, Type, TypeInfo};
+use std::future::poll_fn;
 use std::time::Duration;
 
 /// Longer than any sane handshake; a hanging one must not hang the run.
@@ -171,6 +172,58 @@ pub(super) async fn fetch(
     let query = sqlx::query_with(statement.0.clone(), bind(cells.iter().copied())?);
     let rows = query.fetch_all(connection).await.map_err(|error| fault(&error))?;
     Ok(rows.iter().map(|row| (0..row.len()).map(|column| value(row, column)).collect()).collect())
+}
+
+pub(super) async fn fetch_into(
+    connection: &mut MySqlConnection,
+    statement: &Statement,
+    cells: &[CellRef<'_>],
+    kinds: &[CellKind],
+    rows: &mut Rows,
+    bytes_max: usize,
+) -> FaultResult<Appended> {
+    let query = sqlx::query_with(statement.0.clone(), bind(cells.iter().copied())?);
+    let mut stream = query.fetch(connection);
+    let (mut done, mut bytes) = (Appended { given: 0, appended: 0 }, 0);
+    while let Some(row) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
+        let row = row.map_err(|error| fault(&error))?;
+        done.given += 1;
+        if bytes < bytes_max {
+            for (column, kind) in kinds.iter().enumerate() {
+                append(&row, column, *kind, rows).map_err(|error| fault(&error))?;
+            }
+            rows.end_row(0);
+            bytes += rows.row_bytes(rows.len() - 1);
+            done.appended += 1;
+        }
+    }
+    Ok(done)
+}
+
+fn append(row: &MySqlRow, column: usize, kind: CellKind, rows: &mut Rows) -> Result<(), sqlx::Error> {
+    let copy = |bytes: &[u8], out: &mut Vec<u8>| {
+        out.extend_from_slice(bytes);
+        Ok::<(), sqlx::Error>(())
+    };
+    match kind {
+        CellKind::Int => match row.try_get_unchecked::<Option<i64>, _>(column)? {
+            Some(value) => rows.int(value),
+            None => rows.null(),
+        },
+        CellKind::Double => match row.try_get_unchecked::<Option<f64>, _>(column)? {
+            Some(value) => rows.double(value),
+            None => rows.null(),
+        },
+        CellKind::Text => match row.try_get_unchecked::<Option<&[u8]>, _>(column)? {
+            Some(bytes) => rows.text(|out| copy(bytes, out))?,
+            None => rows.null(),
+        },
+        CellKind::Bytes => match row.try_get_unchecked::<Option<&[u8]>, _>(column)? {
+            Some(bytes) => rows.binary(|out| copy(bytes, out))?,
+            None => rows.null(),
+        },
+    }
+    Ok(())
 }
 
 pub(super) async fn fetch_named(

@@ -104,6 +104,28 @@ impl Fetched {
     }
 }
 
+/// What a column's values become when they are fetched into rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
+    /// An integer.
+    Int,
+    /// A double.
+    Double,
+    /// Text.
+    Text,
+    /// Bytes.
+    Bytes,
+}
+
+/// How fetching into rows went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Rows that the server gave.
+    pub given: usize,
+    /// Rows of them that were appended: the first, and no more than fit.
+    pub appended: usize,
+}
+
 enum Wire {
     MySql(Box<sqlx::MySqlConnection>),
     Local(Box<mysql_local::Local>),
@@ -208,6 +230,29 @@ impl Session {
             Wire::MySql(connection) => within(self.answer_max, mysql::fetch(connection, &text, cells)).await,
             Wire::Local(connection) => within(self.answer_max, mysql_local::fetch(connection, &text, cells)).await,
             Wire::Sqlite(connection) => sqlite::fetch(connection, &text, cells).await,
+        }
+    }
+
+    /// Runs a prepared query and appends its rows to `rows`, each column as `kinds` says, until they have `bytes_max`
+    /// bytes: at least one row, and those that follow are dropped as they come. SQLite's values are of the kind that they
+    /// are stored in.
+    ///
+    /// # Errors
+    /// The server's fault; then some rows may have been appended.
+    pub async fn fetch_into(
+        &mut self,
+        statement: &Statement,
+        cells: &[CellRef<'_>],
+        kinds: &[CellKind],
+        rows: &mut Rows,
+        bytes_max: usize,
+    ) -> FaultResult<Appended> {
+        match &mut self.wire {
+            Wire::MySql(connection) => {
+                within(self.answer_max, mysql::fetch_into(connection, statement, cells, kinds, rows, bytes_max)).await
+            }
+            Wire::Sqlite(connection) => sqlite::fetch_into(connection, statement, cells, rows, bytes_max).await,
+            Wire::Local(_) => Err(Fault::new(FaultKind::Other, "fetch", "a session that loads fetches no rows")),
         }
     }
 

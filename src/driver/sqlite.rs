@@ -1,10 +1,11 @@
 //! SQLite through sqlx: the embedded target, for trying things and for looking at an export.
 
 use super::fault::{Fault, FaultKind, FaultResult};
-use super::session::{Done, Fetched, Statement};
-use crate::model::rows::CellRef;
+use super::session::{Appended, Done, Fetched, Statement};
+use crate::model::rows::{CellRef, Rows};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Arguments, Column, ConnectOptions, Connection, Row, SqliteConnection, TypeInfo, ValueRef};
+use std::future::poll_fn;
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,6 +86,57 @@ pub(super) async fn fetch(
     let query = sqlx::query_with(statement.0.clone(), bind(cells.iter().copied())?);
     let rows = query.fetch_all(connection).await.map_err(|error| fault(&error))?;
     Ok(rows.iter().map(|row| (0..row.len()).map(|column| value(row, column)).collect()).collect())
+}
+
+pub(super) async fn fetch_into(
+    connection: &mut SqliteConnection,
+    statement: &Statement,
+    cells: &[CellRef<'_>],
+    rows: &mut Rows,
+    bytes_max: usize,
+) -> FaultResult<Appended> {
+    let query = sqlx::query_with(statement.0.clone(), bind(cells.iter().copied())?);
+    let mut stream = query.fetch(connection);
+    let (mut done, mut bytes) = (Appended { given: 0, appended: 0 }, 0);
+    while let Some(row) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
+        let row = row.map_err(|error| fault(&error))?;
+        done.given += 1;
+        if bytes < bytes_max {
+            for column in 0..rows.columns() {
+                append(&row, column, rows).map_err(|error| fault(&error))?;
+            }
+            rows.end_row(0);
+            bytes += rows.row_bytes(rows.len() - 1);
+            done.appended += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// Appends a cell of the kind that the value is stored in, whatever its column was declared as.
+fn append(row: &SqliteRow, column: usize, rows: &mut Rows) -> Result<(), sqlx::Error> {
+    let raw = row.try_get_raw(column)?;
+    if raw.is_null() {
+        rows.null();
+        return Ok(());
+    }
+    let copy = |bytes: &[u8], out: &mut Vec<u8>| {
+        out.extend_from_slice(bytes);
+        Ok::<(), sqlx::Error>(())
+    };
+    match raw.type_info().name() {
+        "INTEGER" => rows.int(row.try_get_unchecked(column)?),
+        "REAL" => rows.double(row.try_get_unchecked(column)?),
+        "TEXT" => {
+            let text: &str = row.try_get_unchecked(column)?;
+            rows.text(|out| copy(text.as_bytes(), out))?;
+        }
+        _ => {
+            let bytes: &[u8] = row.try_get_unchecked(column)?;
+            rows.binary(|out| copy(bytes, out))?;
+        }
+    }
+    Ok(())
 }
 
 fn value(row: &SqliteRow, column: usize) -> Fetched {

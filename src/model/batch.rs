@@ -4,6 +4,7 @@ use super::counts::{Canary, Counts, KeyCell};
 use super::page::{Page, Span, UnitId};
 use super::reject::Reject;
 use super::rows::{CellRef, Rows};
+use std::ops::Bound;
 
 /// The rows and rejects of one page. The page stays until the batch is durable, so that a reject quotes its exact item.
 #[derive(Debug)]
@@ -21,12 +22,24 @@ pub struct Batch {
 }
 
 /// Where a batch's rows come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Feed {
     /// From its page, whose items count as read.
     Page,
     /// From sorted runs: the items were read before, their lines are not at hand, and the page is empty.
-    Runs,
+    Runs(Stretch),
+}
+
+/// The part of a table's keys that a batch from sorted runs stands for: it has all rows there are between its ends, which
+/// are sort keys. The stretches of a piece follow each other without a gap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The table, in the mapping's order.
+    pub table: usize,
+    /// Where it begins.
+    pub from: Bound<Vec<u8>>,
+    /// Where it ends.
+    pub to: Bound<Vec<u8>>,
 }
 
 /// One table's rows and the order in which to write them.
@@ -74,12 +87,7 @@ impl Batch {
         let is_refused = |position| refused.iter().any(|reject| reject.position == position);
         let (table, rows) = self.tables.iter().enumerate().find(|(_, table)| !table.order.is_empty())?;
         let row = rows.order.iter().find(|row| !is_refused(rows.rows.position(**row as usize)))?;
-        let key = rows.key_of(*row).map(|cell| match cell {
-            CellRef::Int(value) => Some(KeyCell::Int(value)),
-            CellRef::Text(text) => std::str::from_utf8(text).ok().map(|text| KeyCell::Text(text.to_owned())),
-            CellRef::Bytes(bytes) => Some(KeyCell::Bytes(bytes.to_vec())),
-            CellRef::Null | CellRef::Double(_) => None,
-        });
+        let key = rows.key_of(*row).map(KeyCell::of);
         Some(Canary { table, key: key.collect::<Option<_>>()?, at: 0 })
     }
 
@@ -89,7 +97,7 @@ impl Batch {
         let mut counts = Counts::new(self.tables.len());
         match self.feed {
             Feed::Page => counts.read = self.page.span.items(),
-            Feed::Runs => counts.loaded = self.page.span.items(),
+            Feed::Runs(_) => counts.loaded = self.tables.iter().map(|table| table.rows.len() as u64).sum(),
         }
         counts.bytes = self.page.bytes.len() as u64;
         counts.half_units = self.page.half_units;

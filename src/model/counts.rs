@@ -2,6 +2,7 @@
 //! rule + rejected + spilled` holds for every span, so it holds for every sum of spans. Rows are spilled and loaded by a
 //! clustered load alone; once it is complete all that were spilled are loaded, and the two drop out.
 
+use super::rows::CellRef;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -128,6 +129,29 @@ impl Compared {
     #[must_use]
     pub fn differences(&self) -> u64 {
         self.missing + self.extra + self.different
+    }
+}
+
+impl KeyCell {
+    /// A row's cell; none when it is of a kind that no key has.
+    #[must_use]
+    pub fn of(cell: CellRef<'_>) -> Option<KeyCell> {
+        match cell {
+            CellRef::Int(value) => Some(KeyCell::Int(value)),
+            CellRef::Text(text) => std::str::from_utf8(text).ok().map(|text| KeyCell::Text(text.to_owned())),
+            CellRef::Bytes(bytes) => Some(KeyCell::Bytes(bytes.to_vec())),
+            CellRef::Null | CellRef::Double(_) => None,
+        }
+    }
+
+    /// As a row has it.
+    #[must_use]
+    pub fn cell(&self) -> CellRef<'_> {
+        match self {
+            KeyCell::Int(value) => CellRef::Int(*value),
+            KeyCell::Text(text) => CellRef::Text(text.as_bytes()),
+            KeyCell::Bytes(bytes) => CellRef::Bytes(bytes),
+        }
     }
 }
 

@@ -138,6 +138,37 @@ impl Rows {
         Ok((offset(start), offset(self.bytes.len())))
     }
 
+    /// Appends a copy of a cell.
+    pub fn cell_of(&mut self, cell: CellRef<'_>) {
+        match cell {
+            CellRef::Null => self.null(),
+            CellRef::Int(value) => self.int(value),
+            CellRef::Double(value) => self.double(value),
+            CellRef::Text(bytes) => {
+                let (start, end) = self.copy(bytes);
+                self.cells.push(Cell::Text { start, end });
+            }
+            CellRef::Bytes(bytes) => {
+                let (start, end) = self.copy(bytes);
+                self.cells.push(Cell::Bytes { start, end });
+            }
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        (offset(start), offset(self.bytes.len()))
+    }
+
+    /// Appends copies of all rows of `others`, which have as many columns.
+    pub fn append_rows(&mut self, others: &Rows) {
+        for row in 0..others.len() {
+            others.row(row).for_each(|cell| self.cell_of(cell));
+            self.end_row(others.position(row));
+        }
+    }
+
     /// Ends the row that is being built; it belongs to the item at `position` of the unit.
     pub fn end_row(&mut self, position: u64) {
         debug_assert_eq!(self.cells.len(), self.columns * (self.positions.len() + 1), "a row has a cell per column");
@@ -319,6 +350,18 @@ mod tests {
                 prop_assert!(order.windows(2).all(ascends));
             }
         }
+    }
+
+    #[test]
+    fn copies_are_what_they_were_copied_from() {
+        let cells = [CellRef::Null, CellRef::Int(-1), CellRef::Double(0.5), CellRef::Text(b"a"), CellRef::Bytes(b"")];
+        let mut rows = Rows::new(5);
+        cells.iter().for_each(|cell| rows.cell_of(*cell));
+        rows.end_row(3);
+        let mut more = Rows::new(5);
+        more.append_rows(&rows);
+        more.append_rows(&rows);
+        assert!(more.len() == 2 && more.row(1).eq(cells) && more.position(1) == 3);
     }
 
     #[test]

@@ -43,7 +43,7 @@ async fn carry(flow: &Flow, queued: Queued) -> Result<()> {
             flow.work.committed(span, &counts, flow.options.max_rejects).await
         }
         Outlet::Runs(sorter) => {
-            let full = sorter.add(&batch, reading, permit);
+            let full = sorter.add(flow, &batch, reading, permit);
             flow.source.take_back(batch.page.bytes);
             match full {
                 None => Ok(()),

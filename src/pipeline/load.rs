@@ -3,6 +3,9 @@
 //!
 //! A piece is a live unit to the ledger: its batches become durable in order, and it is resumed after the last key. The
 //! same runs always merge to the same rows, also when one of them had to be made anew from the source.
+//!
+//! A sink that only writes has nothing to do where there are no rows. One that compares has: then a piece ends with a batch
+//! of its own, which has no rows and stands for the keys after the last.
 #![expect(clippy::disallowed_methods, reason = "measures latencies; decides nothing by the clock")]
 
 use super::lane;
@@ -11,7 +14,7 @@ use super::{Ended, MaxRejects};
 use crate::checkpoint::spills::StoredPiece;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
-use crate::model::batch::{Batch, Feed, TableRows};
+use crate::model::batch::{Batch, Feed, Stretch, TableRows};
 use crate::model::page::{Page, Span, UnitId};
 use crate::model::rows::Rows;
 use crate::monitor::{Event, Monitor};
@@ -21,6 +24,7 @@ use crate::spill::merge::Merge;
 use crate::spill::pieces::Piece;
 use crate::spill::run::Run;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +44,10 @@ pub struct Loading {
     pub runs: Vec<Arc<Run>>,
     /// The tables.
     pub mapping: Arc<Mapping>,
+    /// By table, what a row in the runs looks like.
+    pub shapes: Vec<RowShape>,
+    /// Whether the sink is to be told of every key there can be.
+    pub covers: bool,
     /// The pieces.
     pub pieces: BTreeMap<UnitId, StoredPiece>,
     /// Pieces at once.
@@ -51,6 +59,18 @@ pub struct Loading {
     /// Who watches.
     pub monitor: Arc<dyn Monitor>,
 }
+
+/// What a row in a sorted run looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowShape {
+    /// Its cells.
+    pub columns: usize,
+    /// Those of its key, in the key's order.
+    pub key: Vec<usize>,
+}
+
+/// Where a piece was left that is compared to its end: no sort key looks so.
+const END: &str = "end";
 
 /// Loads every piece.
 ///
@@ -95,13 +115,21 @@ struct Merging {
 async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<()> {
     let (unit, reading) = (assignment.unit, assignment.reading);
     let piece = loading.pieces.get(&unit).ok_or_else(|| Error::internal("a piece that nobody stored"))?;
-    let after = assignment.wanted.after.as_deref().map(unhex).transpose()?;
+    let mut at = assignment.wanted.items.first().map_or(0, |range| range.start);
+    let after = match assignment.wanted.after.as_deref() {
+        Some(END) => {
+            loading.work.verified(unit, reading, at).await;
+            return Ok(());
+        }
+        after => after.map(unhex).transpose()?,
+    };
     let keys = Piece { from: piece.from.clone(), to: piece.to.clone(), rows: 0 };
+    let (from, to) = keys.range(after.as_deref());
+    let (mut from, to) = (from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
     let merge = Merge::new(&loading.runs, piece.table, keys.range(after.as_deref()));
     let merge = merge.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
-    let columns = loading.mapping.tables()[piece.table].columns.len();
+    let columns = loading.shapes[piece.table].columns;
     let mut merging = Merging { merge, rows: Rows::new(columns), last: Vec::new() };
-    let mut at = assignment.wanted.items.first().map_or(0, |range| range.start);
     while !loading.work.halt().is_cancelled() {
         let started = Instant::now();
         let merged = tokio::task::spawn_blocking(move || {
@@ -111,12 +139,20 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
         });
         let (mut next, merged) = merged.await.map_err(|_| Error::internal("a merge died"))?;
         let rows = merged.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
-        if rows == 0 {
+        let is_end = rows == 0;
+        if is_end && !loading.covers {
             loading.work.verified(unit, reading, at).await;
             return Ok(());
         }
-        let span = Span { unit, from: at, to: at + rows as u64 };
-        let batch = batch(loading, piece.table, span, std::mem::take(&mut next.rows), &next.last);
+        // The end counts as one position: a span has at least one.
+        let span = Span { unit, from: at, to: at + rows.max(1) as u64 };
+        let (reached, until) = match is_end {
+            true => (END.to_owned(), to.clone()),
+            false => (hex(&next.last), Bound::Included(next.last.clone())),
+        };
+        let stretch = Stretch { table: piece.table, from, to: until };
+        let batch = batch(loading, stretch, span, std::mem::take(&mut next.rows), reached);
+        from = Bound::Excluded(next.last.clone());
         loading.monitor.event(&Event::PageEncoded { span, took: started.elapsed() });
         let started = Instant::now();
         // Void: the piece is being read anew, by whoever takes it next.
@@ -124,21 +160,24 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
         loading.monitor.event(&Event::Committed { span, counts: &counts, took: started.elapsed() });
         loading.work.committed(span, &counts, loading.max_rejects).await?;
         at = span.to;
+        if is_end {
+            loading.work.verified(unit, reading, at).await;
+            return Ok(());
+        }
         next.rows = batch.tables.into_iter().nth(piece.table).unwrap_or_default().rows;
         merging = next;
     }
     Ok(())
 }
 
-fn batch(loading: &Loading, table: usize, span: Span, rows: Rows, last: &[u8]) -> Batch {
+fn batch(loading: &Loading, stretch: Stretch, span: Span, rows: Rows, reached: String) -> Batch {
     let order = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-    let tables =
-        loading.mapping.tables().iter().map(|table| TableRows { key: table.key.clone(), ..TableRows::default() });
+    let tables = loading.shapes.iter().map(|shape| TableRows { key: shape.key.clone(), ..TableRows::default() });
     let mut tables: Vec<TableRows> = tables.collect();
-    tables[table].rows = rows;
-    tables[table].order = order;
-    let page = Page { span, bytes: Vec::new(), reached: Some(hex(last)), half_units: 0 };
-    Batch { page, tables, rejects: Vec::new(), skipped: 0, feed: Feed::Runs }
+    tables[stretch.table].rows = rows;
+    tables[stretch.table].order = order;
+    let page = Page { span, bytes: Vec::new(), reached: Some(reached), half_units: 0 };
+    Batch { page, tables, rejects: Vec::new(), skipped: 0, feed: Feed::Runs(stretch) }
 }
 
 /// Why rows could not be sorted or merged, with the names of tables and units.

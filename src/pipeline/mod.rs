@@ -7,6 +7,7 @@
 //! or when a stop is requested; then the queue closes, the lanes drain it (of a stop: finish the pages they carry and
 //! drop those that wait), and the claims are released. The first fatal error cancels everybody.
 
+pub mod clustered;
 pub mod lane;
 pub mod load;
 pub mod queue;
@@ -131,8 +132,12 @@ impl Flow {
         options: Options,
         stop: CancellationToken,
     ) -> Result<Arc<Self>> {
+        let narrow = match &outlet {
+            Outlet::Runs(sorter) => sorter.narrow(),
+            Outlet::Target(_) => None,
+        };
         Ok(Arc::new(Flow {
-            transform: Transform::new(Arc::clone(mapping), options.workers)?,
+            transform: Transform::new(Arc::clone(mapping), options.workers, narrow)?,
             queue: WorkQueue::new(options.seed),
             budget: Budget::new(options.memory_bytes),
             monitor: work.monitor(),

@@ -1,5 +1,6 @@
 //! The one bridge from tokio to rayon: a page becomes a batch on a worker thread that owns its buffers.
 
+use crate::compare::narrow::Narrow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::{Mapped, Mapper, Mapping, Table};
 use crate::model::batch::{Batch, Feed, TableRows};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 pub struct Transform {
     pool: rayon::ThreadPool,
     mapping: Arc<Mapping>,
+    narrow: Option<Arc<Narrow>>,
 }
 
 thread_local! {
@@ -23,17 +25,17 @@ thread_local! {
 }
 
 impl Transform {
-    /// `workers` threads for `mapping`.
+    /// `workers` threads for `mapping`, whose rows then become narrow if they are to.
     ///
     /// # Errors
     /// `Internal` when the threads cannot be started.
-    pub fn new(mapping: Arc<Mapping>, workers: usize) -> Result<Self> {
+    pub fn new(mapping: Arc<Mapping>, workers: usize, narrow: Option<Arc<Narrow>>) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(workers)
             .thread_name(|index| format!("transform-{index}"))
             .build()
             .map_err(|error| Error::internal("the worker threads cannot be started").because(error))?;
-        Ok(Transform { pool, mapping })
+        Ok(Transform { pool, mapping, narrow })
     }
 
     /// Decodes, maps and sorts a page.
@@ -42,16 +44,30 @@ impl Transform {
     /// `Refused` when two items of the page have the same target key; see [`encode`].
     pub async fn run(&self, page: Page, unit_name: &str) -> Result<Batch> {
         let (sender, receiver) = oneshot::channel();
-        let (mapping, unit_name) = (Arc::clone(&self.mapping), unit_name.to_owned());
+        let (mapping, narrow, unit_name) = (Arc::clone(&self.mapping), self.narrow.clone(), unit_name.to_owned());
         self.pool.spawn(move || {
             // Nobody waits any more when the run was stopped: then the page is not worth the work.
             if !sender.is_closed() {
                 let batch = DECODER.with_borrow_mut(|decoder| encode(page, &mapping, decoder, &unit_name));
+                let batch = match &narrow {
+                    Some(narrow) => batch.map(|batch| narrowed(narrow, batch)),
+                    None => batch,
+                };
                 drop(sender.send(batch));
             }
         });
         receiver.await.map_err(|_| Error::internal("a worker thread died while encoding a page"))?
     }
+}
+
+/// The batch with narrow rows, in the same order.
+fn narrowed(narrow: &Narrow, mut batch: Batch) -> Batch {
+    let mut comparison = narrow.comparison();
+    for (index, table) in batch.tables.iter_mut().enumerate().filter(|(_, table)| !table.rows.is_empty()) {
+        table.rows = narrow.narrow(&mut comparison, index, &table.rows);
+        table.key = (0..table.key.len()).collect();
+    }
+    batch
 }
 
 /// Decodes and maps every line of `page`, and sorts the rows of each table by their key.

@@ -227,6 +227,12 @@ impl Work {
         lock(&self.tracker).reading(unit) == Some(reading)
     }
 
+    /// The item up to which a unit is durable without a gap.
+    #[must_use]
+    pub fn contiguous(&self, unit: UnitId) -> u64 {
+        lock(&self.tracker).contiguous(unit)
+    }
+
     /// Whether a unit's items cannot be read twice alike.
     #[must_use]
     pub fn is_live(&self, unit: UnitId) -> bool {

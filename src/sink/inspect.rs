@@ -144,15 +144,7 @@ pub async fn missing<'c>(session: &mut Session, tables: &[Table], canaries: &'c 
     let mut missing = Vec::new();
     for canary in canaries {
         let Some(table) = tables.get(canary.table) else { continue };
-        let key: Vec<CellRef<'_>> = canary
-            .key
-            .iter()
-            .map(|cell| match cell {
-                KeyCell::Int(value) => CellRef::Int(*value),
-                KeyCell::Text(text) => CellRef::Text(text.as_bytes()),
-                KeyCell::Bytes(bytes) => CellRef::Bytes(bytes),
-            })
-            .collect();
+        let key: Vec<CellRef<'_>> = canary.key.iter().map(KeyCell::cell).collect();
         let rows = session.fetch(&select_key(table, session.dialect()), &key).await;
         if rows.map_err(|fault| fault.into_error(&format!("looking into table {}", table.name)))?.is_empty() {
             missing.push(canary);

@@ -6,12 +6,14 @@ use crate::model::batch::{Batch, Commit};
 use crate::model::counts::Counts;
 
 pub mod advice;
+pub mod compare;
 pub mod destination;
 pub mod dynamodb;
 pub mod health;
 pub mod inspect;
 mod load;
 pub mod load_method;
+pub mod scan;
 pub mod sql;
 mod statements;
 pub mod stored;

@@ -5,6 +5,7 @@
 //! with each zero byte as `00 FF` and `00 00` at the end, so that `a` comes before `a` and a zero. Cells that differ give
 //! keys that differ.
 
+use crate::model::counts::KeyCell;
 use crate::model::number::{MAX_KEY_BYTES, Number};
 use crate::model::rows::CellRef;
 
@@ -92,6 +93,53 @@ fn put_bytes(rank: u8, bytes: &[u8], is_last: bool, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(rest);
     out.extend_from_slice(&[0, 0]);
     rest.len() == bytes.len()
+}
+
+/// The cells that a sort key was made of; `texts` says which of its columns hold text rather than bytes. A decimal comes in
+/// its plain spelling. None when it is no key of such columns, or has a cell that no primary key has.
+#[must_use]
+pub fn decode(mut key: &[u8], kinds: &[KeyKind], texts: &[bool]) -> Option<Vec<KeyCell>> {
+    let mut cells = Vec::with_capacity(kinds.len());
+    for (at, (kind, is_text)) in kinds.iter().zip(texts).enumerate() {
+        let (rank, rest) = key.split_first()?;
+        key = rest;
+        let is_last = at + 1 == kinds.len();
+        cells.push(match (*rank, kind) {
+            (INT, _) => {
+                let (bytes, rest) = key.split_first_chunk()?;
+                key = rest;
+                KeyCell::Int((u64::from_be_bytes(*bytes) ^ SIGN).cast_signed())
+            }
+            (BYTES, KeyKind::Decimal) => {
+                let mut plain = Vec::new();
+                Number::from_key(&take_bytes(&mut key, is_last)?)?.write_plain(&mut plain);
+                KeyCell::Text(String::from_utf8(plain).ok()?)
+            }
+            (BYTES, KeyKind::AsIs) if !is_text => KeyCell::Bytes(take_bytes(&mut key, is_last)?),
+            (BYTES | ODD, _) => KeyCell::Text(String::from_utf8(take_bytes(&mut key, is_last)?).ok()?),
+            _ => return None,
+        });
+    }
+    key.is_empty().then_some(cells)
+}
+
+/// Takes off the front what [`put_bytes`] has put behind the rank.
+fn take_bytes(key: &mut &[u8], is_last: bool) -> Option<Vec<u8>> {
+    if is_last {
+        return Some(std::mem::take(key).to_vec());
+    }
+    let mut bytes = Vec::new();
+    loop {
+        let at = memchr::memchr(0, key)?;
+        let (clean, rest) = key.split_at(at);
+        bytes.extend_from_slice(clean);
+        *key = rest.get(2..)?;
+        match rest[1] {
+            0xff => bytes.push(0),
+            0 => return Some(bytes),
+            _ => return None,
+        }
+    }
 }
 
 /// How many bytes two keys have in common at their beginning.
@@ -193,6 +241,33 @@ mod tests {
             push(&mut rows, &[text(b), Cell::Int(i64::from(then[1]))]);
             let kinds = [KeyKind::Decimal, KeyKind::AsIs];
             prop_assert_eq!(key(&rows, 0, &kinds).cmp(&key(&rows, 1, &kinds)), (a, then[0]).cmp(&(b, then[1])));
+        }
+    }
+
+    fn any_key_cell() -> impl Strategy<Value = (Cell, KeyKind)> {
+        prop_oneof![
+            any::<i64>().prop_map(|value| (Cell::Int(value), KeyKind::AsIs)),
+            "[\\x00ab]{0,4}".prop_map(|text| (Cell::Text(text), KeyKind::AsIs)),
+            prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(255)], 0..4)
+                .prop_map(|bytes| (Cell::Bytes(bytes), KeyKind::AsIs)),
+            "-?[1-9][0-9]{0,20}(\\.[0-9]{0,15}[1-9])?".prop_map(|text| (Cell::Text(text), KeyKind::Decimal)),
+            "[a-z]{1,3}".prop_map(|text| (Cell::Text(text), KeyKind::Decimal)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_tells_its_cells(cells in prop::collection::vec(any_key_cell(), 1..4), cut in any::<usize>()) {
+            let mut rows = Rows::new(cells.len());
+            let (row, kinds): (Vec<Cell>, Vec<KeyKind>) = cells.into_iter().unzip();
+            push(&mut rows, &row);
+            let texts: Vec<bool> = row.iter().map(|cell| matches!(cell, Cell::Text(_))).collect();
+            let key = key(&rows, 0, &kinds);
+            let decoded = decode(&key, &kinds, &texts).unwrap();
+            prop_assert!(decoded.iter().map(KeyCell::cell).eq(rows.row(0)));
+            // a key that was cut off is another key or none
+            let cut = cut % key.len();
+            prop_assert_ne!(decode(&key[..cut], &kinds, &texts), Some(decoded));
         }
     }
 

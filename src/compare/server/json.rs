@@ -1,0 +1,182 @@
+//! JSON as MySQL prints what it keeps of it: members by the length of their names and then by their bytes, a space after
+//! each comma and colon, and of the escapes only those that must be.
+
+/// Appends the text, or nothing when `json` is not what a mapping writes: then it says so.
+pub(super) fn write(json: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    let mut reader = Reader { json, at: 0 };
+    let written = reader.value(out, 0).is_some() && reader.at == json.len();
+    if !written {
+        out.truncate(start);
+    }
+    written
+}
+
+/// MySQL's own limit.
+const DEPTH_MAX: u32 = 100;
+
+struct Reader<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&mut self) -> Option<u8> {
+        while matches!(self.json.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+        self.json.get(self.at).copied()
+    }
+
+    fn skip(&mut self, wanted: u8) -> bool {
+        let here = self.peek() == Some(wanted);
+        self.at += usize::from(here);
+        here
+    }
+
+    fn value(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
+        match self.peek()? {
+            _ if depth > DEPTH_MAX => None,
+            b'{' => self.members(out, depth),
+            b'[' => self.elements(out, depth),
+            b'"' => {
+                let text = self.string()?;
+                put_string(text, out)
+            }
+            _ => {
+                let rest = &self.json[self.at..];
+                let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ');
+                let word = &rest[..rest.iter().position(ends).unwrap_or(rest.len())];
+                out.extend_from_slice(word);
+                self.at += word.len();
+                Some(())
+            }
+        }
+    }
+
+    fn elements(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
+        self.at += 1;
+        out.push(b'[');
+        let mut is_first = true;
+        while !self.skip(b']') {
+            if !is_first {
+                self.skip(b',').then_some(())?;
+                out.extend_from_slice(b", ");
+            }
+            is_first = false;
+            self.value(out, depth + 1)?;
+        }
+        out.push(b']');
+        Some(())
+    }
+
+    fn members(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
+        self.at += 1;
+        out.push(b'{');
+        let start = out.len();
+        let mut members: Vec<(&'a [u8], usize, usize)> = Vec::new();
+        while !self.skip(b'}') {
+            if !members.is_empty() {
+                self.skip(b',').then_some(())?;
+            }
+            self.peek();
+            let name = self.string()?;
+            // A name with an escape has another length than it seems to have.
+            (!name.contains(&b'\\') && self.skip(b':')).then_some(())?;
+            let from = out.len();
+            out.push(b'"');
+            out.extend_from_slice(name);
+            out.extend_from_slice(b"\": ");
+            self.value(out, depth + 1)?;
+            members.push((name, from, out.len()));
+        }
+        let in_order = |pair: &[(&[u8], usize, usize)]| (pair[0].0.len(), pair[0].0) < (pair[1].0.len(), pair[1].0);
+        let sorted = members.windows(2).all(in_order);
+        let written = out.split_off(start);
+        if !sorted {
+            members.sort_unstable_by_key(|(name, ..)| (name.len(), *name));
+        }
+        for (index, (_, from, to)) in members.iter().enumerate() {
+            if index > 0 {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(&written[from - start..to - start]);
+        }
+        out.push(b'}');
+        Some(())
+    }
+
+    /// The string that is next, as it is spelled, without its quotes.
+    fn string(&mut self) -> Option<&'a [u8]> {
+        let rest = self.json.get(self.at..)?.strip_prefix(b"\"")?;
+        let mut length = 0;
+        loop {
+            length += memchr::memchr2(b'"', b'\\', rest.get(length..)?)?;
+            if rest[length] == b'"' {
+                break;
+            }
+            length += 2;
+        }
+        self.at += length + 2;
+        rest.get(..length)
+    }
+}
+
+/// Appends a string as MySQL spells it: control characters have short escapes where JSON has some.
+fn put_string(spelled: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.push(b'"');
+    if spelled.contains(&b'\\') {
+        let quoted = [b"\"".as_slice(), spelled, b"\""].concat();
+        let text: String = serde_json::from_slice(&quoted).ok()?;
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                8 => out.extend_from_slice(b"\\b"),
+                12 => out.extend_from_slice(b"\\f"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                0..=31 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                _ => out.push(byte),
+            }
+        }
+    } else {
+        out.extend_from_slice(spelled);
+    }
+    out.push(b'"');
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(json: &str) -> Option<String> {
+        let mut out = b"before".to_vec();
+        let written = write(json.as_bytes(), &mut out);
+        let text = String::from_utf8(out).unwrap().split_off(6);
+        assert!(written || text.is_empty());
+        written.then_some(text)
+    }
+
+    #[test]
+    fn json_is_printed_as_mysql_prints_it() {
+        for (json, expected) in [
+            (
+                r#"{"bb":{"S":"x"},"a":{"N":"1"},"c":{"L":[]}}"#,
+                r#"{"a": {"N": "1"}, "c": {"L": []}, "bb": {"S": "x"}}"#,
+            ),
+            (
+                r#"{"é":{"NULL":true},"z":{"M":{}},"yy":{"SS":["b","a"]}}"#,
+                r#"{"z": {"M": {}}, "yy": {"SS": ["b", "a"]}, "é": {"NULL": true}}"#,
+            ),
+            (r#""a\u000a\u0001\/\"\u00e9😀""#, "\"a\\n\\u0001/\\\"é😀\""),
+            ("[1,-2,null,false]", "[1, -2, null, false]"),
+        ] {
+            assert_eq!(printed(json).as_deref(), Some(expected));
+        }
+        for json in ["", "{", "[1 2]", "{\"a\"}", "{\"a\\u0062\":1}", "1]"] {
+            assert_eq!(printed(json), None, "{json}");
+        }
+    }
+}

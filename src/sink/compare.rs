@@ -1,0 +1,262 @@
+//! The sink that writes no row: it compares those of the source, as they come in key order, with those of the target.
+//!
+//! A batch is a stretch of a table's keys with everything that the source has there, as [narrow rows](crate::compare::narrow).
+//! What the target has there is counted, digested by its server, or read in key order, as the level demands; where counts
+//! or digests differ it is always read. The keys that disagree become durable with the span, in the verification's own
+//! database. Nothing is decided about them here: either side may have been written to in between.
+
+use super::health::Health;
+use super::scan::{Columns, KeyBounds, LOOKUP_MAX, ScannedTable, key_kinds, key_texts};
+use super::{Sink, WriteError};
+use crate::checkpoint::differences::ComparedSpan;
+use crate::checkpoint::run::Checkpoint;
+use crate::compare::narrow::Narrow;
+use crate::compare::server::ServerText;
+use crate::driver::fault::{Fault, FaultKind, FaultResult};
+use crate::driver::pool::Pool;
+use crate::driver::session::{BoxFuture, Session};
+use crate::error::{Error, Result};
+use crate::limit::retry::Backoff;
+use crate::limit::writers::Writers;
+use crate::mapping::Mapping;
+use crate::model::batch::{Batch, Commit, Feed, Stretch};
+use crate::model::counts::{Compared, Counts, KeyCell};
+use crate::model::dialect::Dialect;
+use crate::monitor::{Event, Monitor};
+use crate::spill::key;
+use join::{Found, Side};
+use std::ops::Bound;
+use std::sync::Arc;
+
+mod join;
+mod page;
+
+/// How closely rows are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Row by row, value by value, both ways.
+    Rows,
+    /// By how many there are and their digest; row by row where these differ.
+    Digests,
+    /// By how many there are; key by key where these differ.
+    Counts,
+    /// Value by value, the rows that the source has and no others.
+    Lookups,
+}
+
+/// What a comparing sink is made from.
+pub struct ComparingOptions {
+    /// How closely.
+    pub depth: Depth,
+    /// Whether an item is found again by its unit and position.
+    pub repeatable: bool,
+    /// Reads at once.
+    pub readers: usize,
+    /// Holds the reads when the target bears them badly.
+    pub health: Option<Arc<Health>>,
+}
+
+/// Compares.
+pub struct Comparing {
+    target: Arc<Pool>,
+    checkpoint: Checkpoint,
+    mapping: Arc<Mapping>,
+    narrow: Arc<Narrow>,
+    sides: Vec<Side>,
+    options: ComparingOptions,
+    gate: Writers,
+    monitor: Arc<dyn Monitor>,
+}
+
+impl Comparing {
+    /// Compares with the tables at `target`, whose server is of `dialect`; what is found goes to `checkpoint`.
+    #[must_use]
+    pub fn new(
+        (target, dialect): (Arc<Pool>, Dialect),
+        checkpoint: Checkpoint,
+        mapping: Arc<Mapping>,
+        narrow: Arc<Narrow>,
+        options: ComparingOptions,
+        monitor: Arc<dyn Monitor>,
+    ) -> Self {
+        let kinds = key_kinds(mapping.tables(), dialect);
+        let sides = mapping.tables().iter().zip(kinds).enumerate().map(|(index, (table, kinds))| Side {
+            stored: ScannedTable::new(table, dialect),
+            key: table.key.clone(),
+            texts: key_texts(table),
+            kinds,
+            aggregate: match options.depth {
+                Depth::Counts => Some("COUNT(*)".to_owned()),
+                Depth::Digests => ServerText::new(&mapping, index, dialect).map(|text| text.aggregate()),
+                Depth::Rows | Depth::Lookups => None,
+            },
+        });
+        let sides = sides.collect();
+        let gate = Writers::new(u32::try_from(options.readers).unwrap_or(u32::MAX));
+        Comparing { target, checkpoint, narrow, sides, options, gate, monitor, mapping }
+    }
+
+    async fn compare(&self, batch: &Batch, stretch: &Stretch) -> Result<Found> {
+        let side = self.sides.get(stretch.table).ok_or_else(|| Error::internal("a batch of no table"))?;
+        let range = (bound(&stretch.from, side)?, bound(&stretch.to, side)?);
+        let mut found = Found::new(stretch.table, batch, &self.narrow, self.options.repeatable);
+        if let Some(aggregate) = &side.aggregate
+            && self.agrees(side, aggregate, &range, &mut found).await?
+        {
+            return Ok(found);
+        }
+        match self.options.depth {
+            Depth::Lookups => self.look_up(batch, side, &mut found).await?,
+            Depth::Counts => self.walk(batch, side, range, Columns::Key, &mut found).await?,
+            Depth::Rows | Depth::Digests => self.walk(batch, side, range, Columns::All, &mut found).await?,
+        }
+        Ok(found)
+    }
+
+    /// Whether what the server says of the range is what the source's rows are together.
+    async fn agrees(&self, side: &Side, aggregate: &str, range: &KeyBounds, found: &mut Found) -> Result<bool> {
+        let context = (&side.stored, aggregate, range);
+        let asked = self.reading(&context, |session, (stored, aggregate, range)| {
+            Box::pin(stored.aggregate(session, aggregate, range))
+        });
+        let (count, digest) = asked.await?;
+        let is_same = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.server_digest().to_string()));
+        // the exclusive or of no rows may come as NULL, or as zeros
+        let agrees = count == found.compared.source && (count == 0 || is_same);
+        if agrees {
+            found.all_agree();
+        }
+        Ok(agrees)
+    }
+
+    /// Reads the target's rows of the range in key order beside the source's.
+    async fn walk(
+        &self,
+        batch: &Batch,
+        side: &Side,
+        range: KeyBounds,
+        columns: Columns,
+        found: &mut Found,
+    ) -> Result<()> {
+        let mut join = join::Join::new(batch, side, found.table);
+        let mut pages = page::Pages::new(range, columns);
+        while let Some(page) = pages.next(self, side, found.table).await? {
+            for row in 0..page.rows.len() {
+                join.stored(&page, row, found)?;
+                if found.candidates.len() >= join::CANDIDATES_MAX {
+                    self.checkpoint.record_candidates(&found.take_candidates()).await?;
+                }
+            }
+        }
+        join.rest(found)
+    }
+
+    /// Reads the rows that the source has, and no others.
+    async fn look_up(&self, batch: &Batch, side: &Side, found: &mut Found) -> Result<()> {
+        let table = &batch.tables[found.table];
+        for chunk in table.order.chunks(LOOKUP_MAX) {
+            let keys = chunk.iter().map(|row| join::key_of(table.key_of(*row))).collect::<Result<Vec<_>>>()?;
+            let mut page = page::looked_up(self, side, found.table, keys).await?;
+            page.sort();
+            let mut join = join::Join::of(batch, side, found.table, chunk);
+            for row in page.order() {
+                join.stored(&page, row, found)?;
+            }
+            join.rest(found)?;
+        }
+        Ok(())
+    }
+
+    /// Reads, again after a lost connection or a lock, for as long as there is hope. What the reading needs comes as
+    /// `context`, so that its future may borrow it.
+    async fn reading<C: ?Sized + Sync, T>(
+        &self,
+        context: &C,
+        read: impl for<'s> Fn(&'s mut Session, &'s C) -> BoxFuture<'s, FaultResult<T>> + Send + Sync,
+    ) -> Result<T> {
+        let (mut contention, mut reconnect) = (Backoff::contention(2), Backoff::reconnect(2));
+        loop {
+            let turn = self.gate.enter().await;
+            let fault = match self.target.take().await {
+                Err(fault) => fault,
+                Ok(mut loan) => match read(&mut loan.session, context).await {
+                    Ok(value) => {
+                        self.target.give_back(loan);
+                        return Ok(value);
+                    }
+                    Err(fault) => fault,
+                },
+            };
+            drop(turn);
+            let wait = self.wait(&fault, &mut contention, &mut reconnect);
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(fault.into_error("reading the target's rows")),
+            }
+        }
+    }
+
+    fn wait(&self, fault: &Fault, contention: &mut Backoff, reconnect: &mut Backoff) -> Option<std::time::Duration> {
+        match fault.kind {
+            FaultKind::Retry => {
+                self.monitor.event(&Event::Retried { code: &fault.code });
+                contention.wait()
+            }
+            FaultKind::Lost => {
+                self.target.lost();
+                self.monitor.event(&Event::ConnectionLost { code: &fault.code });
+                reconnect.wait()
+            }
+            _ => None,
+        }
+    }
+
+    fn counts(&self, batch: &Batch, found: &Found) -> Counts {
+        let mut counts = batch.counts();
+        counts.compared = vec![Compared::default(); self.mapping.tables().len()];
+        counts.compared[found.table] = found.compared;
+        counts
+    }
+}
+
+impl Sink for Comparing {
+    fn write<'a>(&'a self, batch: &'a Batch, commit: Commit) -> BoxFuture<'a, Result<Counts, WriteError>> {
+        Box::pin(async move {
+            let Feed::Runs(stretch) = &batch.feed else {
+                return Err(WriteError::Failed(Error::internal("what is compared comes from sorted runs")));
+            };
+            let found = self.compare(batch, stretch).await.map_err(WriteError::Failed)?;
+            let (counts, reached) = (self.counts(batch, &found), batch.page.reached.as_deref());
+            let recorded = self.checkpoint.record_compared(commit, reached, &counts, &found.candidates).await;
+            match recorded.map_err(WriteError::Failed)? {
+                ComparedSpan::Durable(counts) => Ok(counts),
+                ComparedSpan::Fenced(found) => Err(WriteError::Fenced { found }),
+                ComparedSpan::OutOfTurn => Err(WriteError::OutOfTurn),
+            }
+        })
+    }
+
+    fn tend(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(health) = &self.options.health {
+                self.gate.hold(health.trouble().await);
+            }
+        })
+    }
+
+    fn limited_by(&self) -> Option<String> {
+        self.gate.limited_by()
+    }
+}
+
+/// A sort key as the cells that a query takes.
+fn bound(bound: &Bound<Vec<u8>>, side: &Side) -> Result<Bound<Vec<KeyCell>>> {
+    let cells = |sort_key: &Vec<u8>| {
+        key::decode(sort_key, &side.kinds, &side.texts).ok_or_else(|| Error::internal("a sort key that is none"))
+    };
+    Ok(match bound {
+        Bound::Unbounded => Bound::Unbounded,
+        Bound::Included(key) => Bound::Included(cells(key)?),
+        Bound::Excluded(key) => Bound::Excluded(cells(key)?),
+    })
+}
