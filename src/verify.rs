@@ -1,7 +1,7 @@
 //! The verb: is the target what the source maps to? Both sides are compared ([`run`]); what seems to differ is looked at
 //! again ([`settle`]), mended if that was asked for ([`mend`]), listed and certified; and what is left is told ([`report`]).
 
-mod after;
+pub mod after;
 pub mod case;
 pub mod certificate;
 pub mod check;

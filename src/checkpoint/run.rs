@@ -45,6 +45,9 @@ pub struct Settings {
     /// Whether rows are sorted on disk first and written in key order.
     #[serde(default)]
     pub clustered: bool,
+    /// Of a verification: when it began, in microseconds since 1970 by the target's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_us: Option<i64>,
     /// Of a verification: with what, how closely and how much it compares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compares: Option<String>,
@@ -304,6 +307,14 @@ impl Checkpoint {
             }
         }
     }
+}
+
+/// The name that a run has by default. A DynamoDB table's name may be longer than a run's; the end tells more than the
+/// beginning.
+#[must_use]
+pub fn name_of(table: &str) -> String {
+    let skip = table.chars().count().saturating_sub(schema::MAX_NAME);
+    table.chars().skip(skip).collect()
 }
 
 /// A run to be stored.

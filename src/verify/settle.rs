@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::mapping::Table;
 use crate::model::counts::Digest;
 use crate::model::difference::{Candidate, Kind, Verdict};
+use crate::monitor::{Event, Monitor};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -88,6 +89,8 @@ pub struct Settler<'a> {
     pub tables: &'a [Table],
     /// Whether values are noted in clear.
     pub show_values: bool,
+    /// Told of verdicts.
+    pub monitor: &'a dyn Monitor,
 }
 
 /// One candidate on its way.
@@ -170,6 +173,9 @@ impl Settler<'_> {
             }
             self.mend(confirmed, &mut judgements).await?;
             self.docket.judge(&judgements).await?;
+            if !judgements.is_empty() {
+                self.monitor.event(&Event::Judged { keys: judgements.len() as u64 });
+            }
         }
         Ok(())
     }

@@ -201,7 +201,9 @@ async fn run(table: &Arc<Table>, target: &Target, seed: u64, mend: Option<bool>)
     application.rest().await;
     for (key, (kind, verdict)) in papers.verdicts() {
         match planted.get(&key) {
-            None => assert!(matches!(verdict, Verdict::Settled | Verdict::Unsettled), "{what}: {key} {kind:?} {verdict:?}"),
+            None => {
+                assert!(matches!(verdict, Verdict::Settled | Verdict::Unsettled), "{what}: {key} {kind:?} {verdict:?}")
+            }
             Some(was) => {
                 assert_eq!(kind, *was, "{what}: {key}");
                 let mended = mend.is_some_and(|extras| extras || kind != Kind::Extra);

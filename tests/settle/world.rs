@@ -16,6 +16,7 @@ use transvase::mapping::{Mapping, parse_key};
 use transvase::model::counts::{Counts, KeyCell};
 use transvase::model::difference::{Candidate, Kind, Verdict};
 use transvase::model::page::{UnitId, Wanted};
+use transvase::monitor::Monitors;
 use transvase::report::SourceUsage;
 use transvase::sink::inspect::{Create, inspect};
 use transvase::source::lookup::{Looked, Lookup, Turn};
@@ -257,6 +258,7 @@ pub(super) async fn settle(pair: &Pair, docket: &dyn Docket, patience: Patience,
         accounted: Accounted::new(),
         tables: pair.mapping.tables(),
         show_values: false,
+        monitor: &Monitors::default(),
     };
     let ended = settler.run(&CancellationToken::new()).await.unwrap();
     assert_eq!(ended, Settled::All);
