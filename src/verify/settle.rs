@@ -293,3 +293,6 @@ enum Judged {
     Ended(Judgement),
     ToMend(Seen),
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ use transvase::source::Source;
 use transvase::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use transvase::source::lookup::{Looked, Lookup};
 
+const TABLE: &str = "items";
+
 /// Keys that the application writes to, and keys that it does not: some of these differ.
 const BUSY: u64 = 30;
 const PLANTED: u64 = 18;
@@ -35,9 +37,9 @@ struct Table {
 impl Table {
     async fn start() -> Table {
         let server = start();
-        server.create("t", "pk:S");
+        server.create(TABLE, "pk:S");
         let driver = DynamoDb::with_config(&config_of(&server.url()), Patience::default());
-        let description = driver.describe("t").await.unwrap();
+        let description = driver.describe(TABLE).await.unwrap();
         let options = ScanOptions {
             segments: Some(2),
             consistent: false,
@@ -54,11 +56,11 @@ impl Table {
         let database = &self.server.database;
         match value {
             Some(value) => {
-                let request = json!({"TableName": "t", "Item": item(key, value)});
+                let request = json!({"TableName": TABLE, "Item": item(key, value)});
                 database.put_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
             }
             None => {
-                let request = json!({"TableName": "t", "Key": {"pk": {"S": key}}});
+                let request = json!({"TableName": TABLE, "Key": {"pk": {"S": key}}});
                 database.delete_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
             }
         }
@@ -69,7 +71,7 @@ impl Table {
             let value = item["v"]["N"].as_str().unwrap().parse().unwrap();
             (item["pk"]["S"].as_str().unwrap().to_owned(), value)
         };
-        self.server.items("t").into_iter().map(pair).collect()
+        self.server.items(TABLE).into_iter().map(pair).collect()
     }
 }
 
