@@ -31,3 +31,4 @@ mod simulate;
 mod simulation;
 mod support;
 mod tidy;
+mod verify;

@@ -1,7 +1,6 @@
-//! Narrow rows: a row's key and digests, which is all that is kept of it until it is compared.
+//! Narrow rows: a row's key and its digest, which is all that is kept of it until it is compared.
 //!
-//! Cells: those of the key in its order, then the digest (16 bytes), then the digest that a server can compute as well
-//! (16 bytes): as many of them as the level needs.
+//! Cells: those of the key in its order, then the digest's 16 bytes, unless only keys are compared.
 
 use super::Comparison;
 use super::server::ServerText;
@@ -15,10 +14,10 @@ use std::sync::Arc;
 pub enum Digests {
     /// Nothing.
     None,
-    /// The digest.
-    Own,
-    /// The digest, and by table what the server computes from texts like these, if it can.
-    Both(Vec<Option<ServerText>>),
+    /// The digest of its canonical cells.
+    Canonical,
+    /// By table, the digest that the server computes as well; where it cannot, that of the canonical cells.
+    Server(Vec<Option<ServerText>>),
 }
 
 /// Makes rows of a mapping's tables narrow.
@@ -27,13 +26,11 @@ pub struct Narrow {
     digests: Digests,
 }
 
-/// The digests of a narrow row, as far as it has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RowDigests {
-    /// Of its canonical cells.
-    pub own: Digest,
-    /// Of its texts on the server.
-    pub server: Digest,
+/// Digests rows; holds scratch space: one for each thread.
+pub struct Digester<'n> {
+    narrow: &'n Narrow,
+    comparison: Comparison,
+    text: Vec<u8>,
 }
 
 impl Narrow {
@@ -46,54 +43,61 @@ impl Narrow {
     /// Cells of a narrow row of a table.
     #[must_use]
     pub fn columns(&self, table: usize) -> usize {
-        let digests = match self.digests {
-            Digests::None => 0,
-            Digests::Own => 1,
-            Digests::Both(_) => 2,
-        };
-        self.key(table).len() + digests
+        self.key(table).len() + usize::from(!matches!(self.digests, Digests::None))
     }
 
     fn key(&self, table: usize) -> &[usize] {
         self.mapping.tables().get(table).map(|table| table.key.as_slice()).unwrap_or_default()
     }
 
-    /// Scratch space for a thread that narrows.
+    /// What the server computes of a table's rows, where their digest is one that it can compute.
     #[must_use]
-    pub fn comparison(&self) -> Comparison {
-        Comparison::new(&self.mapping)
+    pub fn server(&self, table: usize) -> Option<&ServerText> {
+        match &self.digests {
+            Digests::Server(texts) => texts.get(table)?.as_ref(),
+            Digests::None | Digests::Canonical => None,
+        }
+    }
+
+    /// Digests whole rows.
+    #[must_use]
+    pub fn digester(&self) -> Digester<'_> {
+        Digester { narrow: self, comparison: Comparison::new(&self.mapping), text: Vec::new() }
+    }
+
+    /// The digest of a narrow row of table `table`.
+    #[must_use]
+    pub fn digest(&self, table: usize, rows: &Rows, row: usize) -> Digest {
+        match rows.row(row).nth(self.key(table).len()) {
+            Some(CellRef::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).map(Digest::from).unwrap_or_default(),
+            _ => Digest::default(),
+        }
+    }
+}
+
+impl Digester<'_> {
+    /// The digest of a whole row of table `table`.
+    pub fn digest(&mut self, table: usize, rows: &Rows, row: usize) -> Digest {
+        match self.narrow.server(table) {
+            Some(server) => server.digest(rows.row(row), &mut self.text),
+            None => self.comparison.digest(table, rows, row),
+        }
     }
 
     /// The rows of table `table`, narrow, in their order.
     #[must_use]
-    pub fn narrow(&self, comparison: &mut Comparison, table: usize, rows: &Rows) -> Rows {
-        let mut narrow = Rows::with_capacity(self.columns(table), rows.len(), rows.len() * 64);
-        let mut text = Vec::new();
+    pub fn narrow(&mut self, table: usize, rows: &Rows) -> Rows {
+        let Narrow { digests, .. } = self.narrow;
+        let mut narrow = Rows::with_capacity(self.narrow.columns(table), rows.len(), rows.len() * 64);
         for row in 0..rows.len() {
-            for column in self.key(table) {
+            for column in self.narrow.key(table) {
                 narrow.cell_of(rows.cell(row, *column));
             }
-            if !matches!(self.digests, Digests::None) {
-                narrow.cell_of(CellRef::Bytes(&comparison.digest(table, rows, row).bytes()));
-            }
-            if let Digests::Both(texts) = &self.digests {
-                let server = texts.get(table).and_then(Option::as_ref);
-                let digest = server.map(|server| server.digest(rows.row(row), &mut text)).unwrap_or_default();
-                narrow.cell_of(CellRef::Bytes(&digest.bytes()));
+            if !matches!(digests, Digests::None) {
+                narrow.cell_of(CellRef::Bytes(&self.digest(table, rows, row).bytes()));
             }
             narrow.end_row(rows.position(row));
         }
         narrow
-    }
-
-    /// The digests of a narrow row of table `table`.
-    #[must_use]
-    pub fn digests(&self, table: usize, rows: &Rows, row: usize) -> RowDigests {
-        let first = self.key(table).len();
-        let digest = |column: usize| match rows.row(row).nth(column) {
-            Some(CellRef::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).map(Digest::from).unwrap_or_default(),
-            _ => Digest::default(),
-        };
-        RowDigests { own: digest(first), server: digest(first + 1) }
     }
 }

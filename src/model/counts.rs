@@ -74,6 +74,9 @@ pub struct Compared {
     pub extra: u64,
     /// Keys at which both have something, and not the same.
     pub different: u64,
+    /// Rows of the target that were read one by one.
+    #[serde(default)]
+    pub walked: u64,
     /// All rows of the source, digested in whatever order.
     pub source_digest: Digest,
     /// All rows of the target.
@@ -121,6 +124,7 @@ impl Compared {
         self.missing += other.missing;
         self.extra += other.extra;
         self.different += other.different;
+        self.walked += other.walked;
         self.source_digest.add(other.source_digest);
         self.target_digest.add(other.target_digest);
     }

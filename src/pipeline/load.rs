@@ -112,33 +112,43 @@ struct Merging {
     last: Vec<u8>,
 }
 
+/// Begins a piece, or goes on after the key `after`. Gives where its next batch begins, and where its last one ends.
+fn begin(loading: &Loading, piece: &StoredPiece, after: Option<&[u8]>) -> Result<(Merging, Stretch)> {
+    let keys = Piece { from: piece.from.clone(), to: piece.to.clone(), rows: 0 };
+    let (from, to) = keys.range(after);
+    let merge = Merge::new(&loading.runs, piece.table, (from, to));
+    let merge = merge.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
+    let rows = Rows::new(loading.shapes[piece.table].columns);
+    let stretch = Stretch { table: piece.table, from: from.map(<[u8]>::to_vec), to: to.map(<[u8]>::to_vec) };
+    Ok((Merging { merge, rows, last: Vec::new() }, stretch))
+}
+
+impl Merging {
+    /// Merges the next rows; how many.
+    async fn next(mut self, loading: &Loading) -> Result<(Self, usize)> {
+        let merged = tokio::task::spawn_blocking(move || {
+            self.rows.clear();
+            let merged = self.merge.next(&mut self.rows, ROWS_MAX, BYTES_MAX, &mut self.last);
+            (self, merged)
+        });
+        let (merging, merged) = merged.await.map_err(|_| Error::internal("a merge died"))?;
+        Ok((merging, merged.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?))
+    }
+}
+
 async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<()> {
     let (unit, reading) = (assignment.unit, assignment.reading);
     let piece = loading.pieces.get(&unit).ok_or_else(|| Error::internal("a piece that nobody stored"))?;
     let mut at = assignment.wanted.items.first().map_or(0, |range| range.start);
-    let after = match assignment.wanted.after.as_deref() {
-        Some(END) => {
-            loading.work.verified(unit, reading, at).await;
-            return Ok(());
-        }
-        after => after.map(unhex).transpose()?,
-    };
-    let keys = Piece { from: piece.from.clone(), to: piece.to.clone(), rows: 0 };
-    let (from, to) = keys.range(after.as_deref());
-    let (mut from, to) = (from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
-    let merge = Merge::new(&loading.runs, piece.table, keys.range(after.as_deref()));
-    let merge = merge.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
-    let columns = loading.shapes[piece.table].columns;
-    let mut merging = Merging { merge, rows: Rows::new(columns), last: Vec::new() };
+    let after = assignment.wanted.after.as_deref();
+    if after == Some(END) {
+        loading.work.verified(unit, reading, at).await;
+        return Ok(());
+    }
+    let (mut merging, mut left) = begin(loading, piece, after.map(unhex).transpose()?.as_deref())?;
     while !loading.work.halt().is_cancelled() {
         let started = Instant::now();
-        let merged = tokio::task::spawn_blocking(move || {
-            merging.rows.clear();
-            let merged = merging.merge.next(&mut merging.rows, ROWS_MAX, BYTES_MAX, &mut merging.last);
-            (merging, merged)
-        });
-        let (mut next, merged) = merged.await.map_err(|_| Error::internal("a merge died"))?;
-        let rows = merged.map_err(|fault| refused(fault, &loading.mapping, &loading.work))?;
+        let (mut next, rows) = merging.next(loading).await?;
         let is_end = rows == 0;
         if is_end && !loading.covers {
             loading.work.verified(unit, reading, at).await;
@@ -146,13 +156,14 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
         }
         // The end counts as one position: a span has at least one.
         let span = Span { unit, from: at, to: at + rows.max(1) as u64 };
-        let (reached, until) = match is_end {
-            true => (END.to_owned(), to.clone()),
-            false => (hex(&next.last), Bound::Included(next.last.clone())),
-        };
-        let stretch = Stretch { table: piece.table, from, to: until };
+        let mut stretch = left.clone();
+        let mut reached = END.to_owned();
+        if !is_end {
+            reached = hex(&next.last);
+            stretch.to = Bound::Included(next.last.clone());
+            left.from = Bound::Excluded(next.last.clone());
+        }
         let batch = batch(loading, stretch, span, std::mem::take(&mut next.rows), reached);
-        from = Bound::Excluded(next.last.clone());
         loading.monitor.event(&Event::PageEncoded { span, took: started.elapsed() });
         let started = Instant::now();
         // Void: the piece is being read anew, by whoever takes it next.

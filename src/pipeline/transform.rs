@@ -62,9 +62,9 @@ impl Transform {
 
 /// The batch with narrow rows, in the same order.
 fn narrowed(narrow: &Narrow, mut batch: Batch) -> Batch {
-    let mut comparison = narrow.comparison();
+    let mut digester = narrow.digester();
     for (index, table) in batch.tables.iter_mut().enumerate().filter(|(_, table)| !table.rows.is_empty()) {
-        table.rows = narrow.narrow(&mut comparison, index, &table.rows);
+        table.rows = digester.narrow(index, &table.rows);
         table.key = (0..table.key.len()).collect();
     }
     batch

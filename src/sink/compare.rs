@@ -87,7 +87,7 @@ impl Comparing {
             kinds,
             aggregate: match options.depth {
                 Depth::Counts => Some("COUNT(*)".to_owned()),
-                Depth::Digests => ServerText::new(&mapping, index, dialect).map(|text| text.aggregate()),
+                Depth::Digests => narrow.server(index).map(ServerText::aggregate),
                 Depth::Rows | Depth::Lookups => None,
             },
         });
@@ -120,7 +120,8 @@ impl Comparing {
             Box::pin(stored.aggregate(session, aggregate, range))
         });
         let (count, digest) = asked.await?;
-        let is_same = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.server_digest().to_string()));
+        let is_same =
+            digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.compared.source_digest.to_string()));
         // the exclusive or of no rows may come as NULL, or as zeros
         let agrees = count == found.compared.source && (count == 0 || is_same);
         if agrees {

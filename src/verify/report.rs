@@ -39,6 +39,8 @@ pub struct VerifiedTable {
     pub extra: u64,
     /// Keys at which both had something, and not the same.
     pub different: u64,
+    /// Rows of the target that were read one by one, rather than digested or counted by its server.
+    pub walked: u64,
     /// Items that the mapping rejects.
     pub rejected: u64,
     /// All rows of the source, digested, in hex; zeros at a level that does not digest.
@@ -156,6 +158,7 @@ impl VerifyReport {
                     missing: compared.missing,
                     extra: compared.extra,
                     different: compared.different,
+                    walked: compared.walked,
                     rejected: counts.tables.get(index).map_or(0, |table| table.rejected),
                     source_digest: compared.source_digest.to_string(),
                     target_digest: compared.target_digest.to_string(),

@@ -129,18 +129,15 @@ impl Verify {
         options: Options,
     ) -> Result<Self> {
         check(&destination, &state, &options)?;
-        let mut target = destination.state();
-        let health = Health::new(&target, options.health.clone())?;
-        if let Target::MySql(mysql) = &mut target {
-            mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
-        }
-        let target = Arc::new(Pool::new(target, options.pipeline.writers + 1));
+        let health = Health::new(&destination.state(), options.health.clone())?;
+        let target = Arc::new(Pool::new(patient(destination.state(), &options), options.pipeline.writers + 1));
         let facts = destination.facts(&target).await?;
         let tables = inspect(&destination, &target, &mapping).await?;
-        let state_pool = Arc::new(Pool::new(state, STATE_SESSIONS));
+        let state_pool = Arc::new(Pool::new(patient(state, &options), STATE_SESSIONS));
         let mut checkpoint = Checkpoint::open(Arc::clone(&state_pool), &name(&source.description().table)).await?;
-        let finished = checkpoint.load().await?.is_some_and(|(_, state)| state == RunState::Complete);
-        if finished || options.restart {
+        // The settings may be an older version's: of one that is forgotten only the sorted runs matter.
+        let found = checkpoint.load().await;
+        if options.restart || found?.is_some_and(|(_, state)| state == RunState::Complete) {
             SpillDir::clear(&options.spill_dir, checkpoint.incarnation());
             checkpoint.forget().await?;
         }
@@ -428,6 +425,14 @@ fn check(destination: &Destination, state: &Target, options: &Options) -> Result
     Ok(())
 }
 
+/// The same, with sessions that outlive a lease and no more.
+fn patient(mut target: Target, options: &Options) -> Target {
+    if let Target::MySql(mysql) = &mut target {
+        mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
+    }
+    target
+}
+
 /// The name that a verification of a DynamoDB table has.
 fn name(table: &str) -> String {
     let room = MAX_NAME - NAME_PREFIX.len();
@@ -457,8 +462,8 @@ fn digests(mapping: &Mapping, facts: &Facts, level: Level) -> Digests {
     let texts = || (0..mapping.tables().len()).map(|table| ServerText::new(mapping, table, facts.dialect)).collect();
     match level {
         Level::Counts => Digests::None,
-        Level::Digest => Digests::Both(texts()),
-        Level::Full => Digests::Own,
+        Level::Digest => Digests::Server(texts()),
+        Level::Full => Digests::Canonical,
     }
 }
 

@@ -84,13 +84,22 @@ impl Orders {
 
     /// The same by another way: through a proxy, say.
     pub(crate) fn engine_to(&self, place: &Place, url: &str) -> Engine {
+        self.verb("backfill", place, url)
+    }
+
+    /// The verification of `place`, its state in the file `state`.
+    pub(crate) fn verify(&self, place: &Place, state: &Path) -> Engine {
+        self.verb("verify", place, &place.url()).args(&["--state", &format!("sqlite:{}", state.display())])
+    }
+
+    fn verb(&self, verb: &str, place: &Place, url: &str) -> Engine {
         let folder = self.folder();
         let from = folder.to_str().unwrap();
         let engine = match &self.server {
-            None => Engine::new(&["backfill", "--from", from, "--key", KEY, "--to", url]),
+            None => Engine::new(&[verb, "--from", from, "--key", KEY, "--to", url]),
             // few segments, so that each has some pages
             Some(server) => AWS_ENVIRONMENT.into_iter().fold(
-                Engine::new(&["backfill", "--from", "dynamodb://orders", "--to", url]).args(&[
+                Engine::new(&[verb, "--from", "dynamodb://orders", "--to", url]).args(&[
                     "--endpoint-url",
                     &server.url(),
                     "--segments",
@@ -101,7 +110,9 @@ impl Orders {
                 |engine, (name, value)| engine.env(name, value),
             ),
         };
-        let engine = engine.report().args(&["--memory", "16MiB"]);
+        // keys and digests take little room: several sorted runs of them want a small one
+        let memory = if verb == "verify" { "4MiB" } else { "16MiB" };
+        let engine = engine.report().args(&["--memory", memory]);
         match place {
             Place::Server(database) => engine.env("MYSQL_PWD", database.password()),
             Place::File(_) => engine,

@@ -1,7 +1,7 @@
 //! The join of two sides that both come in key order: which keys are on one side only, and which differ.
 
 use super::page::Page;
-use crate::compare::narrow::{Narrow, RowDigests};
+use crate::compare::narrow::Narrow;
 use crate::error::{Error, Result};
 use crate::model::batch::Batch;
 use crate::model::counts::{Compared, Digest, KeyCell};
@@ -32,7 +32,7 @@ pub(super) struct Found {
     pub(super) table: usize,
     pub(super) compared: Compared,
     pub(super) candidates: Vec<Candidate>,
-    digests: Vec<RowDigests>,
+    digests: Vec<Digest>,
     /// Where each row's item is, of a source that gives it again.
     origins: Option<Vec<(UnitId, u64)>>,
 }
@@ -41,19 +41,12 @@ impl Found {
     /// Nothing yet: the source's rows are those of `batch`.
     pub(super) fn new(table: usize, batch: &Batch, narrow: &Narrow, repeatable: bool) -> Self {
         let rows = &batch.tables[table].rows;
-        let digests: Vec<RowDigests> = (0..rows.len()).map(|row| narrow.digests(table, rows, row)).collect();
+        let digests: Vec<Digest> = (0..rows.len()).map(|row| narrow.digest(table, rows, row)).collect();
         let mut compared = Compared { source: rows.len() as u64, ..Compared::default() };
-        digests.iter().for_each(|digests| compared.source_digest.add(digests.own));
+        digests.iter().for_each(|digest| compared.source_digest.add(*digest));
         let origins =
             repeatable.then(|| batch.tables[table].order.iter().map(|row| batch.item_of(table, *row)).collect());
         Found { table, compared, candidates: Vec::new(), digests, origins }
-    }
-
-    /// What the server should say of the source's rows.
-    pub(super) fn server_digest(&self) -> Digest {
-        let mut sum = Digest::default();
-        self.digests.iter().for_each(|digests| sum.add(digests.server));
-        sum
     }
 
     /// The target has what the source has, as far as anybody has looked.
@@ -119,6 +112,7 @@ impl<'b> Join<'b> {
     /// The next of the target's rows.
     pub(super) fn stored(&mut self, page: &Page, row: usize, found: &mut Found) -> Result<()> {
         found.compared.target += 1;
+        found.compared.walked += 1;
         let digest = page.digests.get(row).copied();
         found.compared.target_digest.add(digest.unwrap_or_default());
         loop {
@@ -128,7 +122,7 @@ impl<'b> Join<'b> {
                 Ordering::Equal => {
                     let Some(own) = self.pass() else { return Ok(()) };
                     // without a digest only keys are compared
-                    let is_same = digest.is_none_or(|digest| digest == found.digests[own as usize].own);
+                    let is_same = digest.is_none_or(|digest| digest == found.digests[own as usize]);
                     if is_same {
                         found.compared.equal += 1;
                     } else {

@@ -149,12 +149,12 @@ async fn prepare(sink: &Comparing, side: &Side, table: usize, rows: Rows, column
     };
     let preparing = tokio::task::spawn_blocking(move || {
         let (mut keys, mut ends, mut digests) = (Vec::new(), Vec::with_capacity(rows.len()), Vec::new());
-        let mut comparison = (columns == Columns::All).then(|| narrow.comparison());
+        let mut digester = (columns == Columns::All).then(|| narrow.digester());
         for row in 0..rows.len() {
             key::encode(key.iter().map(|column| rows.cell(row, *column)), &kinds, &mut keys);
             ends.push(keys.len());
-            if let Some(comparison) = &mut comparison {
-                digests.push(comparison.digest(table, &rows, row));
+            if let Some(digester) = &mut digester {
+                digests.push(digester.digest(table, &rows, row));
             }
         }
         Page { rows, digests, keys, ends, order: Vec::new() }
