@@ -7,6 +7,7 @@
 mod certificates;
 mod interleavings;
 mod live;
+mod lookups;
 mod mending;
 mod verb;
 mod world;

@@ -36,7 +36,7 @@ pub trait Lookup: Send + Sync {
     /// Waits for leave to read so many items.
     ///
     /// # Errors
-    /// `Transient` when no more may be spent on reading.
+    /// `Blocked` when no more may be spent on reading.
     fn turn(&self, items: usize) -> BoxFuture<'_, Result<Turn<'_>>>;
 
     /// The items of at most [`KEYS_MAX`] distinct keys, each a JSON object, as they are now.

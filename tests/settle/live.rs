@@ -22,11 +22,25 @@ use transvase::source::Source;
 use transvase::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use transvase::source::lookup::{Looked, Lookup};
 
-const TABLE: &str = "items";
+pub(super) const TABLE: &str = "items";
 
 /// Keys that the application writes to, and keys that it does not: some of these differ.
 const BUSY: u64 = 30;
 const PLANTED: u64 = 18;
+
+/// The table at a URL, as the engine reads it.
+pub(super) async fn scan_of(url: &str, max_cost: Option<f64>) -> DynamoDbScan {
+    let driver = DynamoDb::with_config(&config_of(url), Patience::default());
+    let description = driver.describe(TABLE).await.unwrap();
+    let options = ScanOptions {
+        segments: Some(2),
+        consistent: false,
+        budget: "unlimited".parse().unwrap(),
+        prices: price::DEFAULT,
+        max_cost,
+    };
+    DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &description, options).unwrap().0
+}
 
 /// A table, and the way in which the engine reads it.
 struct Table {
@@ -38,17 +52,7 @@ impl Table {
     async fn start() -> Table {
         let server = start();
         server.create(TABLE, "pk:S");
-        let driver = DynamoDb::with_config(&config_of(&server.url()), Patience::default());
-        let description = driver.describe(TABLE).await.unwrap();
-        let options = ScanOptions {
-            segments: Some(2),
-            consistent: false,
-            budget: "unlimited".parse().unwrap(),
-            prices: price::DEFAULT,
-            max_cost: None,
-        };
-        let scan = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &description, options).unwrap().0;
-        let lookup = scan.lookup().unwrap();
+        let lookup = scan_of(&server.url(), None).await.lookup().unwrap();
         Table { server, lookup }
     }
 
@@ -68,7 +72,9 @@ impl Table {
 
     fn items(&self) -> BTreeMap<String, u64> {
         let pair = |item: Value| {
-            let value = item["v"]["N"].as_str().unwrap().parse().unwrap();
+            // canonical: digits, e, and the power of ten
+            let (digits, power) = item["v"]["N"].as_str().unwrap().split_once('e').unwrap_or(("0", "0"));
+            let value = digits.parse::<u64>().unwrap() * 10_u64.pow(power.parse().unwrap());
             (item["pk"]["S"].as_str().unwrap().to_owned(), value)
         };
         self.server.items(TABLE).into_iter().map(pair).collect()

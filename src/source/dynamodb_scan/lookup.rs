@@ -82,7 +82,7 @@ impl Lookup for TableLookup {
             let estimate = each * items as f64;
             let admission = self.shared.gate.admit(Ask { key: LANE, need: NEED, estimate }).await;
             if !self.shared.purse().reserve(estimate, 0.0) {
-                return Err(Error::new(ErrorKind::Transient, self.shared.spent()));
+                return Err(Error::new(ErrorKind::Blocked, self.shared.spent()));
             }
             // paid when it is read; a turn that is not taken must not keep the money
             self.shared.purse().pay((estimate, 0.0), (0.0, 0.0));
