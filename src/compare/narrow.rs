@@ -78,10 +78,9 @@ impl Narrow {
 impl Digester<'_> {
     /// The digest of a whole row of table `table`.
     pub fn digest(&mut self, table: usize, rows: &Rows, row: usize) -> Digest {
-        match self.narrow.server(table) {
-            Some(server) => server.digest(rows.row(row), &mut self.text),
-            None => self.comparison.digest(table, rows, row),
-        }
+        let server = self.narrow.server(table);
+        let digest = server.and_then(|server| server.digest(rows.row(row), &mut self.text));
+        digest.unwrap_or_else(|| self.comparison.digest(table, rows, row))
     }
 
     /// The rows of table `table`, narrow, in their order.

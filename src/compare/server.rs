@@ -88,8 +88,9 @@ impl ServerText {
         }
     }
 
-    /// The same digest of a row, mapped or read back; `text` is room to work in.
-    pub(super) fn digest<'a>(&self, row: impl Iterator<Item = CellRef<'a>>, text: &mut Vec<u8>) -> Digest {
+    /// The same digest of a row, mapped or read back; `text` is room to work in. None when nobody knows here how the server
+    /// would print it.
+    pub(super) fn digest<'a>(&self, row: impl Iterator<Item = CellRef<'a>>, text: &mut Vec<u8>) -> Option<Digest> {
         text.clear();
         for (cell, column) in row.zip(&self.columns) {
             match (cell, column) {
@@ -99,7 +100,7 @@ impl ServerText {
                 }
                 (CellRef::Int(value), _) => write(text, format_args!("{value}")),
                 (CellRef::Double(value), _) => write(text, format_args!("{value}")),
-                (CellRef::Text(json), Text::Json) if json::write(json, text) => {}
+                (CellRef::Text(json), Text::Json) => json::write(json, text).then_some(())?,
                 (CellRef::Text(number), Text::Decimal) => text.extend_from_slice(unpadded(number)),
                 (CellRef::Text(bytes) | CellRef::Bytes(bytes), Text::Any) => {
                     write(text, format_args!("{}:", bytes.len()));
@@ -112,7 +113,7 @@ impl ServerText {
         let hash = Sha256::digest(&text);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash[..16]);
-        Digest::from(bytes)
+        Some(Digest::from(bytes))
     }
 }
 

@@ -263,7 +263,8 @@ mod tests {
 
     #[test]
     fn digests_add_up_in_any_order_and_survive_the_ledger() {
-        let digest = |byte: u8| Digest::from(std::array::from_fn(|at| byte.wrapping_mul(at as u8 + 1)));
+        let digest =
+            |byte: u8| Digest::from(std::array::from_fn(|at| byte.wrapping_mul(u8::try_from(at).unwrap() + 1)));
         let sum = |bytes: &[u8]| {
             let mut sum = Digest::default();
             bytes.iter().for_each(|byte| sum.add(digest(*byte)));

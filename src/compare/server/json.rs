@@ -1,6 +1,8 @@
 //! JSON as MySQL prints what it keeps of it: members by the length of their names and then by their bytes, a space after
 //! each comma and colon, and of the escapes only those that must be.
 
+use std::borrow::Cow;
+
 /// Appends the text, or nothing when `json` is not what a mapping writes: then it says so.
 pub(super) fn write(json: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
@@ -74,28 +76,22 @@ impl<'a> Reader<'a> {
         self.at += 1;
         out.push(b'{');
         let start = out.len();
-        let mut members: Vec<(&'a [u8], usize, usize)> = Vec::new();
+        let mut members: Vec<(Cow<'a, [u8]>, usize, usize)> = Vec::new();
         while !self.skip(b'}') {
             if !members.is_empty() {
                 self.skip(b',').then_some(())?;
             }
             self.peek();
             let name = self.string()?;
-            // A name with an escape has another length than it seems to have.
-            (!name.contains(&b'\\') && self.skip(b':')).then_some(())?;
+            self.skip(b':').then_some(())?;
             let from = out.len();
-            out.push(b'"');
-            out.extend_from_slice(name);
-            out.extend_from_slice(b"\": ");
+            put_string(name, out)?;
+            out.extend_from_slice(b": ");
             self.value(out, depth + 1)?;
-            members.push((name, from, out.len()));
+            members.push((unescaped(name)?, from, out.len()));
         }
-        let in_order = |pair: &[(&[u8], usize, usize)]| (pair[0].0.len(), pair[0].0) < (pair[1].0.len(), pair[1].0);
-        let sorted = members.windows(2).all(in_order);
         let written = out.split_off(start);
-        if !sorted {
-            members.sort_unstable_by_key(|(name, ..)| (name.len(), *name));
-        }
+        members.sort_unstable_by(|(left, ..), (right, ..)| (left.len(), left).cmp(&(right.len(), right)));
         for (index, (_, from, to)) in members.iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(b", ");
@@ -122,13 +118,20 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a string holds that is spelled so.
+fn unescaped(spelled: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if memchr::memchr(b'\\', spelled).is_none() {
+        return Some(Cow::Borrowed(spelled));
+    }
+    let quoted = [b"\"".as_slice(), spelled, b"\""].concat();
+    Some(Cow::Owned(serde_json::from_slice::<String>(&quoted).ok()?.into_bytes()))
+}
+
 /// Appends a string as MySQL spells it: control characters have short escapes where JSON has some.
 fn put_string(spelled: &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.push(b'"');
-    if spelled.contains(&b'\\') {
-        let quoted = [b"\"".as_slice(), spelled, b"\""].concat();
-        let text: String = serde_json::from_slice(&quoted).ok()?;
-        for byte in text.bytes() {
+    if let Cow::Owned(text) = unescaped(spelled)? {
+        for byte in text {
             match byte {
                 b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
                 8 => out.extend_from_slice(b"\\b"),
@@ -172,10 +175,12 @@ mod tests {
             ),
             (r#""a\u000a\u0001\/\"\u00e9😀""#, "\"a\\n\\u0001/\\\"é😀\""),
             ("[1,-2,null,false]", "[1, -2, null, false]"),
+            // a name is as long as what it spells
+            (r#"{"ab":1,"\u0041":2}"#, r#"{"A": 2, "ab": 1}"#),
         ] {
             assert_eq!(printed(json).as_deref(), Some(expected));
         }
-        for json in ["", "{", "[1 2]", "{\"a\"}", "{\"a\\u0062\":1}", "1]"] {
+        for json in ["", "{", "[1 2]", "{\"a\"}", "{\"a\\x\":1}", "1]"] {
             assert_eq!(printed(json), None, "{json}");
         }
     }
