@@ -5,7 +5,7 @@
 //! memory: a run that was killed at any point is reported the same by whoever finishes it.
 
 use crate::checkpoint::owner::Owner;
-use crate::checkpoint::run::{Checkpoint, RunState, Settings};
+use crate::checkpoint::run::{Checkpoint, RunState, Settings, name_of};
 use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
@@ -117,7 +117,7 @@ impl Backfill {
         }
         let pool = Arc::new(Pool::new(state, options.pipeline.writers + CONTROL_SESSIONS));
         let facts = destination.facts(&pool).await?;
-        let run = options.run.clone().unwrap_or_else(|| run_name(&source.description().table));
+        let run = options.run.clone().unwrap_or_else(|| name_of(&source.description().table));
         let mut checkpoint = Checkpoint::open(Arc::clone(&pool), &run).await?;
         if options.restart {
             // Its settings may be an older version's: all that is wanted of it is where its sorted runs are.
@@ -414,14 +414,9 @@ fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Se
         items: source.description().items,
         derived: source.description().derived.clone(),
         clustered: false,
+        begun_us: None,
         compares: None,
     }
-}
-
-/// A DynamoDB table's name may be longer than a run's; the end tells more than the beginning.
-fn run_name(table: &str) -> String {
-    let skip = table.chars().count().saturating_sub(crate::checkpoint::schema::MAX_NAME);
-    table.chars().skip(skip).collect()
 }
 
 /// Asks a target for its dialect, for the `schema` verb.

@@ -33,6 +33,10 @@ pub enum Event<'a> {
     RunWritten { bytes: u64 },
     /// All is sorted; so many rows are to be loaded, of which some are already.
     LoadBegun { rows: u64, loaded: u64 },
+    /// All is compared; so many keys that seemed to differ are to be looked at again.
+    LookBegun { keys: u64 },
+    /// Of so many of these keys it is known, and stored, what became of them.
+    Judged { keys: u64 },
     /// The run was marked complete.
     RunComplete,
     /// The source answered without an item, as a live table does where many were deleted; the unit goes on.
@@ -75,6 +79,8 @@ impl Event<'_> {
             Event::UnitDone { .. } => "unit-done",
             Event::RunWritten { .. } => "run-written",
             Event::LoadBegun { .. } => "load-begun",
+            Event::LookBegun { .. } => "look-begun",
+            Event::Judged { .. } => "judged",
             Event::RunComplete => "run-complete",
             Event::PageEmpty { .. } => "page-empty",
             Event::Stopping { .. } => "stopping",

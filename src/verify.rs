@@ -1,6 +1,17 @@
-//! The verb: is the target what the source maps to? Both sides are compared, what seems to differ is looked at again, and
-//! what is left is told.
+//! The verb: is the target what the source maps to? Both sides are compared ([`run`]); what seems to differ is looked at
+//! again ([`settle`]), mended if that was asked for ([`mend`]), listed and certified; and what is left is told ([`report`]).
 
-mod after;
+pub mod after;
+pub mod case;
+pub mod certificate;
+pub mod check;
+pub mod detail;
+pub mod ends;
+mod items;
+pub mod listing;
+pub mod mend;
+pub mod rejected;
 pub mod report;
 pub mod run;
+pub mod settle;
+pub mod sides;

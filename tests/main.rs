@@ -28,6 +28,7 @@ mod s3;
 mod s3_backfill;
 mod scan;
 mod servers;
+mod settle;
 mod simulate;
 #[path = "../examples/simulate/simulation/mod.rs"]
 mod simulation;

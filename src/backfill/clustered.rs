@@ -3,12 +3,12 @@
 
 use super::Backfill;
 use crate::error::{Error, Result};
-use crate::model::page::{UnitId, Wanted};
+use crate::model::page::UnitId;
 use crate::monitor::Monitor;
 use crate::pipeline::Ended;
 use crate::pipeline::clustered::Clustered;
 use crate::sink::scan::key_kinds;
-use crate::source::{Read, Source};
+use crate::source::lines;
 use crate::spill::dir::SpillDir;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Backfill {
         }
         for (unit, positions) in by_unit {
             let source = Arc::clone(&self.source);
-            let reading = tokio::task::spawn_blocking(move || lines(&*source, unit, &positions));
+            let reading = tokio::task::spawn_blocking(move || lines::at(&*source, unit, &positions));
             let found = reading.await.map_err(|_| Error::internal("reading rejected items again died"))??;
             for (position, line) in found {
                 self.checkpoint.quote(unit, position, &line).await?;
@@ -62,20 +62,4 @@ impl Backfill {
             tracing::warn!("the run is complete, but the names of its sorted runs are still stored: {}", error.chain());
         }
     }
-}
-
-/// The lines at `positions` of a unit.
-fn lines(source: &dyn Source, unit: UnitId, positions: &[u64]) -> Result<Vec<(u64, Vec<u8>)>> {
-    let wanted = Wanted { items: positions.iter().map(|at| *at..at + 1).collect(), after: None };
-    let mut reader = source.open(unit, &wanted)?;
-    let mut found = Vec::new();
-    let halt = CancellationToken::new();
-    while found.len() < positions.len() {
-        match reader.next(&halt)? {
-            Read::Page(page) => found.extend(page.lines().map(|(at, line)| (at, line.to_vec()))),
-            Read::Empty => {}
-            Read::End | Read::Halted | Read::Stop(_) => break,
-        }
-    }
-    Ok(found)
 }

@@ -44,6 +44,30 @@ pub struct Difference {
     pub detail: Option<String>,
 }
 
+/// What became of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Which one.
+    pub id: DifferenceId,
+    /// How the sides disagreed at last: a row that was missing may be there by now, and different.
+    pub kind: Kind,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What is to be noted.
+    pub detail: Option<String>,
+}
+
+impl DifferenceId {
+    /// That of a candidate.
+    ///
+    /// # Errors
+    /// `Internal` when its key has no text.
+    pub fn of(candidate: &Candidate) -> Result<Self> {
+        let key = to_json(&candidate.key).map_err(|fault| fault.into_error("naming a difference"))?;
+        Ok(DifferenceId { table: candidate.table, digest: digest(&key) })
+    }
+}
+
 /// How many candidates of a table are of one kind and one verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
@@ -163,21 +187,75 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Of the database.
-    pub async fn judge(&self, verdicts: &[(DifferenceId, Verdict, Option<String>)]) -> Result<()> {
-        self.retrying("recording verdicts", &(self.run.as_str(), verdicts), |session, (run, verdicts)| {
+    pub async fn judge(&self, judgements: &[Judgement]) -> Result<()> {
+        if judgements.is_empty() {
+            return Ok(());
+        }
+        self.retrying("recording verdicts", &(self.run.as_str(), judgements), |session, (run, judgements)| {
             Box::pin(async move {
                 let sql = Statement::new(
-                    "UPDATE _transvase_differences SET verdict = ?, detail = ? WHERE run = ? AND target = ? AND digest = ?"
+                    "UPDATE _transvase_differences SET kind = ?, verdict = ?, detail = ? \
+                     WHERE run = ? AND target = ? AND digest = ?"
                         .to_owned(),
                 );
                 session.begin().await?;
-                for (id, verdict, detail) in *verdicts {
-                    let verdict = word(*verdict)?;
+                for Judgement { id, kind, verdict, detail } in *judgements {
+                    let (kind, verdict) = (word(*kind)?, word(*verdict)?);
                     let detail = detail.as_deref().map_or(CellRef::Null, text);
-                    let cells = [text(&verdict), detail, text(run), big(id.table as u64), text(&id.digest)];
-                    session.execute(&sql, cells.into_iter()).await?;
+                    let key = [text(run), big(id.table as u64), text(&id.digest)];
+                    session.execute(&sql, [text(&kind), text(&verdict), detail].into_iter().chain(key)).await?;
                 }
                 session.commit().await
+            })
+        })
+        .await
+    }
+
+    /// The candidates of a verdict that come next after `after`, at most `most`, in the order of their places in the
+    /// source (extras, which have none, first).
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn differences_by_place(
+        &self,
+        verdict: Verdict,
+        after: Option<&Difference>,
+        most: usize,
+    ) -> Result<Vec<Difference>> {
+        let sql = format!(
+            "SELECT target, digest, key_cells, kind, unit, position, verdict, detail FROM _transvase_differences \
+             WHERE run = ? AND verdict = ? AND (COALESCE(unit, -1) > ? OR (COALESCE(unit, -1) = ? AND \
+             (COALESCE(position, -1) > ? OR (COALESCE(position, -1) = ? AND (target > ? OR (target = ? AND digest > ?)))))) \
+             ORDER BY COALESCE(unit, -1), COALESCE(position, -1), target, digest LIMIT {most}"
+        );
+        let verdict = word(verdict).map_err(|fault| fault.into_error("reading the differences"))?;
+        let none = CellRef::Int(-1);
+        let (unit, position) = match after.and_then(|after| after.candidate.origin) {
+            Some((unit, position)) => (int(unit), big(position)),
+            None => (if after.is_some() { none } else { CellRef::Int(-2) }, none),
+        };
+        let (table, digest) = after.map_or((none, ""), |after| (big(after.id.table as u64), after.id.digest.as_str()));
+        let run = text(&self.run);
+        let cells = [run, text(&verdict), unit, unit, position, position, table, table, text(digest)];
+        self.retrying("reading the differences", &(sql.as_str(), cells), |session, (sql, cells)| {
+            Box::pin(async move {
+                let rows = session.fetch(sql, cells).await?;
+                rows.into_iter().map(stored).collect()
+            })
+        })
+        .await
+    }
+
+    /// Makes candidates that were confirmed, or never settled, open again: they are to be looked at anew, and mended.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn reopen_differences(&self) -> Result<()> {
+        const SQL: &str = "UPDATE _transvase_differences SET verdict = 'open' \
+                           WHERE run = ? AND verdict IN ('confirmed', 'unsettled')";
+        self.retrying("reading the differences", &self.run, |session, run| {
+            Box::pin(async move {
+                session.execute(&Statement::new(SQL.to_owned()), [text(run)].into_iter()).await.map(drop)
             })
         })
         .await

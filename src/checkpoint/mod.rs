@@ -5,6 +5,7 @@
 //! derives from these tables, never from what this process remembers having done.
 
 pub mod audit;
+pub mod certificates;
 pub mod differences;
 pub mod ledger;
 pub mod owner;

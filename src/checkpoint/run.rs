@@ -45,6 +45,9 @@ pub struct Settings {
     /// Whether rows are sorted on disk first and written in key order.
     #[serde(default)]
     pub clustered: bool,
+    /// Of a verification: when it began, in microseconds since 1970 by the target's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_us: Option<i64>,
     /// Of a verification: with what, how closely and how much it compares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compares: Option<String>,
@@ -94,11 +97,34 @@ impl Checkpoint {
         if run.is_empty() || run.len() > schema::MAX_NAME {
             return Err(Error::config(format!("run name {run}: give --run a name of 1 to {} bytes", schema::MAX_NAME)));
         }
-        let checkpoint = Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, monitor: None };
+        let checkpoint = Checkpoint::unopened(pool, run);
         checkpoint
             .retrying("creating the control tables", &(), |session, ()| Box::pin(schema::create(session)))
             .await?;
         Ok(checkpoint)
+    }
+
+    /// The run called `run`, in control tables that may not be there: none is made. None when there is no such run.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn existing(pool: Arc<Pool>, run: &str) -> Result<Option<Self>> {
+        let mut checkpoint = Checkpoint::unopened(pool, run);
+        let there = checkpoint.retrying("looking for the run", &(), |session, ()| {
+            Box::pin(async move {
+                Ok(schema::exists(session, "_transvase_runs").await?
+                    && schema::exists(session, "_transvase_rejects").await?)
+            })
+        });
+        if !there.await? || checkpoint.load().await?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// The run's checkpoint, before anything is asked of the database.
+    pub(super) fn unopened(pool: Arc<Pool>, run: &str) -> Self {
+        Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, monitor: None }
     }
 
     /// The same, telling `monitor` of pauses: a run that is under way waits for a read-only server to be mended, here
@@ -281,6 +307,14 @@ impl Checkpoint {
             }
         }
     }
+}
+
+/// The name that a run has by default. A DynamoDB table's name may be longer than a run's; the end tells more than the
+/// beginning.
+#[must_use]
+pub fn name_of(table: &str) -> String {
+    let skip = table.chars().count().saturating_sub(schema::MAX_NAME);
+    table.chars().skip(skip).collect()
 }
 
 /// A run to be stored.

@@ -3,6 +3,7 @@
 use crate::driver::fault::FaultResult;
 use crate::driver::session::Session;
 use crate::model::dialect::Dialect;
+use crate::model::rows::CellRef;
 
 /// A run's name and an owner's name fit here.
 pub const MAX_NAME: usize = 64;
@@ -132,6 +133,20 @@ fn tables(dialect: Dialect) -> Vec<String> {
              detail {long}, PRIMARY KEY (run, target, digest))"
         )),
     ]
+}
+
+/// Whether there is such a table.
+///
+/// # Errors
+/// The server's fault.
+pub async fn exists(session: &mut Session, table: &str) -> FaultResult<bool> {
+    let sql = match session.dialect() {
+        Dialect::Sqlite => "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?",
+        Dialect::MySql | Dialect::MariaDb => {
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
+        }
+    };
+    Ok(!session.fetch(sql, &[CellRef::Text(table.as_bytes())]).await?.is_empty())
 }
 
 /// Now, in microseconds since 1970, by the database's clock: no host's clock decides about a lease.

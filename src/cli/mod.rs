@@ -110,7 +110,7 @@ pub enum Command {
     /// Copy a table or an export into a target, once, completely; run it again to resume.
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<Backfill>),
-    /// Compare the target with the source, both ways, and tell every difference; nothing is written to either.
+    /// Compare the target with the source, both ways, and tell every difference; mend and certify, if asked to.
     #[command(after_help = verify::EXAMPLES)]
     Verify(Box<verify::VerifyArgs>),
     /// Print the CREATE TABLE statements of a mapping.

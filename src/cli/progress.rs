@@ -223,6 +223,7 @@ impl Monitor for Progress {
                 ));
             }
             Event::LoadBegun { rows, loaded } => self.load(*rows, *loaded),
+            Event::LookBegun { keys } => self.say(&format!("{keys} keys seemed to differ: looking again")),
             Event::Stopping { reason } => self.say(&format!("stopping: {reason}")),
             Event::Paused { reason } => self.pause(reason),
             Event::TargetLimited { by } => {

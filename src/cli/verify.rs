@@ -8,19 +8,23 @@ use super::run::signals;
 use super::test_point::TestPoint;
 use super::{DynamoArgs, ExitCode, MappingArgs, SourceArgs, SpareArgs, TargetArgs, Typed, Width, open, output};
 use crate::checkpoint::run::RunState;
+use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
+use crate::mapping::Mapping;
 use crate::monitor::{Monitor, Monitors};
 use crate::pipeline::MaxRejects;
 use crate::report::{Meter, ProcessReport};
+use crate::verify::after::After;
+use crate::verify::check::{self, Expected};
 use crate::verify::report::{VerifyReport, VerifyStatus};
 use crate::verify::run::{Level, Options, Sample, Verify};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use indicatif::HumanCount;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Shown after the flags.
@@ -36,7 +40,11 @@ Examples:
   # a look at one item in a hundred
   transvase verify --sample 1% --from ./export --key pk:S,sk:S --to sqlite:orders.db
 
-Reads both sides and writes to neither. Run the same command again after an interruption: it goes on where it was.";
+  # mend what is missing or different, and certify the result; later: does the certificate still stand?
+  transvase verify --repair --certificate orders.cert.json --from ./export --key pk:S,sk:S --to sqlite:orders.db
+  transvase verify --check orders.cert.json --from ./export --key pk:S,sk:S --to sqlite:orders.db
+
+Reads both sides and, without --repair, writes to neither. Run the same command again after an interruption: it goes on where it was.";
 
 /// How closely rows are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -74,6 +82,9 @@ pub struct VerifyArgs {
     /// that only the target has are not looked for.
     #[arg(long, env = "TRANSVASE_SAMPLE", value_name = "P%")]
     pub sample: Option<String>,
+    /// What is done about differences.
+    #[command(flatten)]
+    pub after: AfterArgs,
     /// Forget an earlier verification that was not finished, and begin anew.
     #[arg(long, env = "TRANSVASE_RESTART", value_parser = BoolishValueParser::new())]
     pub restart: bool,
@@ -90,6 +101,40 @@ pub struct VerifyArgs {
     /// How wide to run.
     #[command(flatten)]
     pub width: Width,
+}
+
+/// What is done about differences.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Differences")]
+pub struct AfterArgs {
+    /// Where differences are listed as JSON lines, mode 0600: table, key, kind, column, and both values, redacted.
+    #[arg(long, env = "TRANSVASE_DIFFERENCES", value_name = "FILE")]
+    pub differences: Option<PathBuf>,
+    /// List values in clear.
+    #[arg(long, env = "TRANSVASE_SHOW_VALUES", value_parser = BoolishValueParser::new())]
+    pub show_values: bool,
+    /// Write to the target what is missing or different, as the source has it at that moment. Deletes nothing.
+    #[arg(long, env = "TRANSVASE_REPAIR", value_parser = BoolishValueParser::new())]
+    pub repair: bool,
+    /// With --repair: delete rows that have no item.
+    #[arg(long, env = "TRANSVASE_DELETE_EXTRAS", value_parser = BoolishValueParser::new())]
+    pub delete_extras: bool,
+    /// The application writes to the target: a difference counts only when it stays for some seconds. A live source is
+    /// always taken so.
+    #[arg(long, env = "TRANSVASE_LIVE_TARGET", value_parser = BoolishValueParser::new())]
+    pub live_target: bool,
+    /// The backfill's run whose rejects are accounted for [default: the run named after the DynamoDB table, if it is there].
+    #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
+    pub run: Option<String>,
+    /// Where to write a certificate, when nothing differs, or is left.
+    #[arg(long, env = "TRANSVASE_CERTIFICATE", value_name = "FILE")]
+    pub certificate: Option<PathBuf>,
+    /// Compare nothing: say whether this certificate still stands for this source, mapping and target.
+    #[arg(long, env = "TRANSVASE_CHECK", value_name = "CERT", conflicts_with_all = ["certificate", "repair", "differences"])]
+    pub check: Option<PathBuf>,
+    /// With --check: how old it may be (suffixes s, m, h, d).
+    #[arg(long, env = "TRANSVASE_MAX_AGE", value_name = "AGE", default_value = "24h")]
+    pub max_age: String,
 }
 
 /// Runs it.
@@ -109,6 +154,10 @@ pub async fn verify(args: &VerifyArgs, typed: Typed) -> Result<ExitCode> {
     let state = state(args, &table, typed)?;
     let to = To::Sql(target);
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &key).await?;
+    if let Some(certificate) = &args.after.check {
+        let source = &source.description().identity;
+        return check(certificate, source, &mapping, &destination.state(), &args.after.max_age).await;
+    }
     let run = Verify::prepare(source, mapping, destination, state, options).await?;
     let (source, (before, items)) = (run.source(), run.progress());
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers).of(Stages::Comparing, items));
@@ -131,6 +180,7 @@ pub async fn verify(args: &VerifyArgs, typed: Typed) -> Result<ExitCode> {
     let (mut report, error) = ended?;
     report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
     output::print(&text(&report));
+    output::print(&files(&args.after, report.status));
     if let Some(path) = &args.report {
         output::write_json(&report, path)?;
     }
@@ -138,6 +188,58 @@ pub async fn verify(args: &VerifyArgs, typed: Typed) -> Result<ExitCode> {
         Some(error) => Err(error),
         None => Ok(code(report.status)),
     }
+}
+
+/// Where what was asked for is to be found.
+fn files(after: &AfterArgs, status: VerifyStatus) -> String {
+    let ended = matches!(status, VerifyStatus::Clean | VerifyStatus::Differences);
+    let mut out = String::new();
+    if let Some(path) = after.differences.as_ref().filter(|_| ended) {
+        out.push_str(&format!("  differences are in {}\n", path.display()));
+    }
+    match (&after.certificate, status) {
+        (Some(path), VerifyStatus::Clean) => out.push_str(&format!("  the certificate is in {}\n", path.display())),
+        (Some(_), _) => out.push_str("  no certificate: it is for a verification without a difference\n"),
+        (None, _) => {}
+    }
+    out
+}
+
+/// Says whether a certificate still stands.
+async fn check(path: &Path, source: &str, mapping: &Mapping, target: &Target, max_age: &str) -> Result<ExitCode> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::config(format!("reading certificate {name}")).because(error))?;
+    let mapping = mapping.identity();
+    let expected = Expected { source, mapping: &mapping, target, max_age: age(max_age)? };
+    let mut session = Session::open(target).await?;
+    let standing = check::check(&text, &name, &expected, &mut session).await?;
+    let sample = standing.sample.as_ref().map(|sample| format!(", of a sample: {sample}")).unwrap_or_default();
+    let level = format!("level {}{sample}, {} s old", standing.level, standing.age);
+    if standing.is_valid() {
+        output::print(&format!("certificate {name}: it stands ({level})\n"));
+        return Ok(ExitCode::Complete);
+    }
+    output::print(&format!("certificate {name}: IT DOES NOT STAND ({level})\n"));
+    for finding in &standing.findings {
+        output::print(&format!("  {finding}\n"));
+    }
+    Ok(ExitCode::Differences)
+}
+
+/// Reads `24h`, `90m`, `30s`, `2d`.
+fn age(text: &str) -> Result<Duration> {
+    let broken = || Error::config(format!("--max-age {text}: give a time such as 24h, 90m, 30s or 2d"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.strip_prefix(digits) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3600,
+        Some("d") => 86_400,
+        _ => return Err(broken()),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    seconds.map(Duration::from_secs).ok_or_else(broken)
 }
 
 /// The exit code of a verification that ended without an error of its own.
@@ -167,11 +269,27 @@ fn options(args: &VerifyArgs, target: &Target) -> Result<Options> {
         },
         sample: args.sample.as_deref().map(sample).transpose()?,
         restart: args.restart,
+        after: after(&args.after)?,
         health: config::health(&args.spare, target)?,
         spill_dir: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         spill_limit: args.spill_limit.as_deref().map(|limit| config::size("--spill-limit", limit)).transpose()?,
         // What the mapping rejects is counted: no row of it should be anywhere.
         pipeline: config::width(&args.width, open::is_live(&args.source), MaxRejects::Count(u64::MAX))?,
+    })
+}
+
+fn after(args: &AfterArgs) -> Result<After> {
+    if args.delete_extras && !args.repair {
+        return Err(Error::config("--delete-extras is a part of --repair: give both"));
+    }
+    Ok(After {
+        live_target: args.live_target,
+        run: args.run.clone(),
+        repair: args.repair,
+        delete_extras: args.delete_extras,
+        differences: args.differences.clone(),
+        show_values: args.show_values,
+        certificate: args.certificate.clone(),
     })
 }
 
@@ -248,6 +366,16 @@ fn text(report: &VerifyReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_has_a_unit() {
+        assert_eq!(age("24h").unwrap(), Duration::from_secs(86_400));
+        assert_eq!(age("90m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(age("0s").unwrap(), Duration::ZERO);
+        for broken in ["", "24", "h", "1.5h", "-1h", "1w"] {
+            assert!(age(broken).is_err(), "{broken}");
+        }
+    }
 
     #[test]
     fn a_sample_is_a_share() {

@@ -1,4 +1,4 @@
-//! One DynamoDB service: describe a table, scan it page by page, put items.
+//! One DynamoDB service: describe a table, scan it page by page, put items, look them up.
 //!
 //! Promises: a data call is one request, never repeated here, so that every throttle reaches whoever paces the calls. An
 //! item's bytes are the server's, or go to it, as they are. Must not know: how fast, how often again, and what items mean.
@@ -9,6 +9,7 @@
 pub mod body;
 mod charged;
 mod control;
+mod found;
 pub mod json;
 mod raw;
 mod refusal;
@@ -29,11 +30,12 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{ProvideCredentials, StalledStreamProtectionConfig};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use body::cut_scan;
@@ -97,6 +99,17 @@ pub struct Batched {
     /// clear; a put may be repeated.
     pub unprocessed: Vec<usize>,
     /// Write units, as the server charged them.
+    pub charged: Charged,
+}
+
+/// What became of a batch of keys.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// For each key: the item as a JSON object, as it is now; none where there is none, or where it was held back.
+    pub items: Vec<Option<Vec<u8>>>,
+    /// Positions of the keys that were held back: to be asked for again.
+    pub unprocessed: Vec<usize>,
+    /// Read units, as the server charged them.
     pub charged: Charged,
 }
 
@@ -207,6 +220,23 @@ impl DynamoDb {
         let sent = self.data.get_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
         succeeded(asked, sent)?;
         unprocessed::read_get(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
+    }
+
+    /// The items of at most 100 keys, each a JSON object in DynamoDB's notation and no two the same, as they are now.
+    ///
+    /// # Errors
+    /// A refusal of the whole batch.
+    pub async fn batch_get(&self, table: &str, keys: &[&[u8]]) -> Result<Found, Refusal> {
+        let asked = Asked { call: "BatchGetItem", table, place: &self.place, writes: false };
+        let answer = Answer::default();
+        let body = request::batch_get(table, keys);
+        let call = RawCall::new(body, &answer, || Output::erase(BatchGetItemOutput::builder().build()));
+        // the SDK wants keys before it asks the interceptor
+        let any = KeysAndAttributes::builder().keys([("k".to_owned(), AttributeValue::Null(true))].into());
+        let any = any.build().map_err(|_| asked.not_understood(Malformed::new(0, "a key")))?;
+        let sent = self.data.batch_get_item().request_items(table, any).customize().interceptor(call).send().await;
+        succeeded(asked, sent)?;
+        found::read_found(answer.bytes(), keys).map_err(|malformed| asked.not_understood(malformed))
     }
 
     /// Puts at most 25 items of at most 16 MB, no two of one key, replacing what is there.

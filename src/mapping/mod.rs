@@ -21,6 +21,7 @@ mod fields;
 pub mod file;
 pub mod fit;
 pub mod footprint;
+mod inverse;
 pub mod items;
 mod json;
 mod json_text;
@@ -36,6 +37,7 @@ mod shape;
 mod spec;
 mod time;
 
+pub use inverse::SourceKeys;
 pub use json_text::JsonText;
 pub use key::parse_key;
 pub use mapper::Mapper;

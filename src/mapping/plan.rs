@@ -102,6 +102,11 @@ impl Place {
         }
     }
 
+    /// Whether the place is the whole attribute called `name`.
+    pub(super) fn is_whole(&self, name: &str) -> bool {
+        self.path.is_whole(name)
+    }
+
     /// The slot, when the place is a whole attribute.
     pub(super) fn whole_slot(&self) -> Option<usize> {
         self.path.steps.is_empty().then_some(self.slot)

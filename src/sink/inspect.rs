@@ -198,6 +198,17 @@ async fn is_empty(session: &mut Session, table: &str) -> FaultResult<bool> {
     Ok(session.fetch(&sql, &[]).await?.is_empty())
 }
 
+/// The identity of a table, as [`inspect`] gives it; none when there is no such table.
+///
+/// # Errors
+/// The server's fault.
+pub async fn identity_of(session: &mut Session, table: &str) -> FaultResult<Option<String>> {
+    match found_table(session, table).await? {
+        Some(found) => identity(session, table, &found).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// What differs once the table was dropped, truncated or altered: the definition, and what the server counts or dates.
 async fn identity(session: &mut Session, table: &str, found: &FoundTable) -> FaultResult<String> {
     let made = match session.dialect() {

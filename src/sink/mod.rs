@@ -17,6 +17,7 @@ pub mod replay;
 pub mod scan;
 pub mod sql;
 mod statements;
+pub mod stored;
 mod transaction;
 
 /// What to do about a row whose key is in the table already.

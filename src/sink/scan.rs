@@ -220,14 +220,14 @@ pub fn key_texts(table: &Table) -> Vec<bool> {
 }
 
 /// A column as it is fetched: what has no text of its own in the protocol is printed by the server.
-fn fetched(name: &str, ty: ColumnType, dialect: Dialect) -> String {
+pub(super) fn fetched(name: &str, ty: ColumnType, dialect: Dialect) -> String {
     match (ty, dialect) {
         (ColumnType::Date | ColumnType::DateTime, Dialect::MySql | Dialect::MariaDb) => format!("CAST({name} AS CHAR)"),
         _ => name.to_owned(),
     }
 }
 
-fn kind(ty: ColumnType) -> CellKind {
+pub(super) fn kind(ty: ColumnType) -> CellKind {
     match ty {
         ColumnType::BigInt | ColumnType::Int | ColumnType::Boolean => CellKind::Int,
         ColumnType::Double => CellKind::Double,
@@ -242,7 +242,7 @@ fn kind(ty: ColumnType) -> CellKind {
 }
 
 /// A parameter for a key column. A decimal must not be compared as text, which a server does by way of a float.
-fn parameter(ty: ColumnType, dialect: Dialect) -> String {
+pub(super) fn parameter(ty: ColumnType, dialect: Dialect) -> String {
     match (ty, dialect) {
         (ColumnType::Decimal { precision, scale }, Dialect::MySql | Dialect::MariaDb) => {
             let integer = precision.saturating_sub(scale);

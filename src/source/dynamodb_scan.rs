@@ -5,8 +5,10 @@
 //! with its reason. A segment owns no share of the rate: who needs the next page most is served first. A live table is
 //! no snapshot: items written or deleted meanwhile may or may not be seen, each at most once.
 
+mod lookup;
 mod reader;
 
+use super::lookup::Lookup;
 use super::{Description, Source, UnitReader};
 use crate::driver::dynamodb::{DynamoDb, TableDescription};
 use crate::error::{Error, Result};
@@ -17,6 +19,7 @@ use crate::limit::price::{Prices, Purse};
 use crate::model::counts::Counts;
 use crate::model::page::{Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
+use lookup::TableLookup;
 use reader::SegmentReader;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -176,6 +179,10 @@ impl Source for DynamoDbScan {
 
     fn usage(&self) -> SourceUsage {
         SourceUsage { dollars: self.shared.purse().spent(), ..self.shared.usage().clone() }
+    }
+
+    fn lookup(&self) -> Option<Arc<dyn Lookup>> {
+        Some(Arc::new(TableLookup::new(Arc::clone(&self.shared), &self.description)))
     }
 
     fn share_among(&self, processes: u32) {

@@ -4,11 +4,15 @@ use crate::error::Result;
 use crate::model::counts::Counts;
 use crate::model::page::{Page, Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
+use lookup::Lookup;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub mod dynamodb_export;
 pub mod dynamodb_scan;
+pub mod lines;
+pub mod lookup;
 
 /// What a source is, for the run's fingerprint and the report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,11 @@ pub trait Source: Send + Sync {
 
     /// What reading has taken so far.
     fn usage(&self) -> SourceUsage;
+
+    /// Looks single items up as they are at that moment; none of a source that stands still.
+    fn lookup(&self) -> Option<Arc<dyn Lookup>> {
+        None
+    }
 
     /// So many processes read the source, this one included: what may be used of it is for all of them.
     fn share_among(&self, _processes: u32) {}

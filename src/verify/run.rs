@@ -5,8 +5,9 @@
 //! compare them with the target's in key order; look again at what seemed to differ; report. One that was interrupted goes
 //! on where it was. One that was finished begins anew: both sides may have changed since.
 
-use super::after::Looked;
+use super::after::{After, Looked};
 use super::report::{Verdicts, VerifyReport, VerifyStatus};
+use crate::checkpoint::certificates;
 use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
 use crate::checkpoint::schema::MAX_NAME;
 use crate::compare::narrow::{Digests, Narrow};
@@ -72,6 +73,8 @@ pub struct Options {
     pub sample: Option<Sample>,
     /// Forget an earlier verification.
     pub restart: bool,
+    /// What is done about differences.
+    pub after: After,
     /// What the target must keep to.
     pub health: HealthOptions,
     /// Where sorted runs are kept.
@@ -162,6 +165,9 @@ impl Verify {
             health,
             narrow,
         };
+        // Refused before anything is read: what cannot be looked up cannot be looked at again.
+        verify.pair().sides()?;
+        verify.settings.begun_us = Some(verify.now().await?);
         verify.bind().await?;
         Ok(verify)
     }
@@ -202,6 +208,15 @@ impl Verify {
         }
         (self.settings, self.state) = (stored, state);
         Ok(())
+    }
+
+    /// Now, by the target's clock.
+    async fn now(&self) -> Result<i64> {
+        let fault = |fault: crate::driver::fault::Fault| fault.into_error("asking the target's clock");
+        let mut loan = self.target.take().await.map_err(fault)?;
+        let now = certificates::now(&mut loan.session).await.map_err(fault)?;
+        self.target.give_back(loan);
+        Ok(now)
     }
 
     /// The units that are read, in their shuffled order.
@@ -478,6 +493,7 @@ fn settings(
         items: description.items,
         derived: description.derived.clone(),
         clustered: true,
+        begun_us: None,
         compares: Some(format!("{destination}, {}{sample}", options.level.name())),
     }
 }

@@ -8,6 +8,7 @@
 
 mod answers;
 mod faults;
+mod reads;
 mod writes;
 
 pub(crate) use faults::{Admit, Demand, Faults, Injected, Reason};
@@ -118,7 +119,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     let bytes = body.collect().await.map_err(|_| Fault::Cut)?.to_bytes();
     let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    if !["Scan", "PutItem", "BatchWriteItem", "GetItem"].contains(&operation.as_str()) {
+    if !["Scan", "PutItem", "BatchWriteItem", "GetItem", "BatchGetItem"].contains(&operation.as_str()) {
         return Ok(forward(state.upstream, &head.headers, bytes).await?.into_response());
     }
     let number = state.number.fetch_add(1, Ordering::SeqCst);
@@ -132,6 +133,7 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Respons
     }
     let answer = match call.operation.as_str() {
         "BatchWriteItem" => state.batch(&draw, &head.headers, call).await?,
+        "BatchGetItem" => state.batch_get(&draw, &head.headers, call).await?,
         "PutItem" => state.put(&head.headers, call, bytes).await?,
         _ => state.read(&head.headers, &call, bytes).await?,
     };

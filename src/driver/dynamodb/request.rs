@@ -65,6 +65,23 @@ pub(super) fn get(table: &str, key: &[u8]) -> Vec<u8> {
     body
 }
 
+/// The body of a consistent BatchGetItem.
+pub(super) fn batch_get(table: &str, keys: &[&[u8]]) -> Vec<u8> {
+    let mut body = format!(
+        r#"{{"ReturnConsumedCapacity":"TOTAL","RequestItems":{{{}:{{"ConsistentRead":true,"Keys":["#,
+        quoted(table)
+    )
+    .into_bytes();
+    for (position, key) in keys.iter().enumerate() {
+        if position > 0 {
+            body.push(b',');
+        }
+        push_on_one_line(&mut body, key);
+    }
+    body.extend_from_slice(b"]}}}");
+    body
+}
+
 /// The body of a BatchWriteItem of puts.
 pub(super) fn batch_put(table: &str, items: &[&[u8]]) -> Vec<u8> {
     let mut body = Vec::with_capacity(items.iter().map(|item| item.len() + 32).sum::<usize>() + 256);
@@ -117,5 +134,8 @@ mod tests {
         let body = batch_put("t", &[b"{\"k\":{\"N\":\"1e2\"}}", b"{\n}"]);
         let puts = json!([{"PutRequest": {"Item": {"k": {"N": "1e2"}}}}, {"PutRequest": {"Item": {}}}]);
         assert_eq!(parsed(&body)["RequestItems"]["t"], puts);
+        let keys: [&[u8]; 2] = [b"{\"k\":{\"S\":\"a\"}}", b"{\"k\":{\"S\":\"b\"}}"];
+        let gets = json!({"ConsistentRead": true, "Keys": [{"k": {"S": "a"}}, {"k": {"S": "b"}}]});
+        assert_eq!(parsed(&batch_get("t", &keys))["RequestItems"]["t"], gets);
     }
 }

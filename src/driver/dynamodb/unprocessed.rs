@@ -85,7 +85,7 @@ fn positions(held: Vec<Value>, items: &[&[u8]]) -> Vec<usize> {
 }
 
 /// An item in the one spelling of what it means.
-fn canonical_item(item: Value) -> Option<Value> {
+pub(super) fn canonical_item(item: Value) -> Option<Value> {
     let Value::Object(attributes) = item else { return None };
     attributes
         .into_iter()
@@ -94,7 +94,7 @@ fn canonical_item(item: Value) -> Option<Value> {
         .map(Value::Object)
 }
 
-fn canonical(attribute: Value) -> Option<Value> {
+pub(super) fn canonical(attribute: Value) -> Option<Value> {
     let Value::Object(object) = attribute else { return None };
     let (kind, inner) = object.into_iter().next()?;
     let inner = match (kind.as_str(), inner) {
@@ -122,7 +122,7 @@ fn number(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
+pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
     serde_json::from_slice(json).map_err(|error| Malformed::new(error.column(), "what DynamoDB answers to this call"))
 }
 
