@@ -55,7 +55,8 @@ fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 fn an_export_is_asked_for_waited_for_and_loaded() {
     let (folder, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = bucket(root.path());
-    let plane = ControlPlane::start(Answers { polls: 3, limited: 2, ..Answers::default() });
+    // more often than the SDK tries by itself
+    let plane = ControlPlane::start(Answers { polls: 3, limited: 4, ..Answers::default() });
     assert_eq!(Answers::default().export_id, ID);
     let target = sqlite(folder.path());
     let s3 = format!("http://{}", server.address);
