@@ -1,6 +1,7 @@
-//! Narrow rows: a row's key and its digest, which is all that is kept of it until it is compared.
+//! Narrow rows: a row's key and digests, which is all that is kept of it until it is compared.
 //!
-//! Cells: those of the key in its order, then the digest's 16 bytes, unless only keys are compared.
+//! Cells: those of the key in its order, then 16 bytes of the digest that rows are compared by, unless only keys are, and
+//! then 16 bytes of the one that ranges are compared by, if that is another.
 
 use super::Comparison;
 use super::server::ServerText;
@@ -16,8 +17,11 @@ pub enum Digests {
     None,
     /// The digest of its canonical cells.
     Canonical,
-    /// By table, the digest that the server computes as well; where it cannot, that of the canonical cells.
+    /// By table, the digest that the server computes as well; where it cannot, that of the canonical cells. For a source
+    /// that spells a value in one way always, as what was made of it does.
     Server(Vec<Option<ServerText>>),
+    /// Both: what the server computes tells of ranges, and canonical cells of rows.
+    Both(Vec<Option<ServerText>>),
 }
 
 /// Makes rows of a mapping's tables narrow.
@@ -43,7 +47,12 @@ impl Narrow {
     /// Cells of a narrow row of a table.
     #[must_use]
     pub fn columns(&self, table: usize) -> usize {
-        self.key(table).len() + usize::from(!matches!(self.digests, Digests::None))
+        let digests = match self.digests {
+            Digests::None => 0,
+            Digests::Canonical | Digests::Server(_) => 1,
+            Digests::Both(_) => 2,
+        };
+        self.key(table).len() + digests
     }
 
     fn key(&self, table: usize) -> &[usize] {
@@ -54,7 +63,7 @@ impl Narrow {
     #[must_use]
     pub fn server(&self, table: usize) -> Option<&ServerText> {
         match &self.digests {
-            Digests::Server(texts) => texts.get(table)?.as_ref(),
+            Digests::Server(texts) | Digests::Both(texts) => texts.get(table)?.as_ref(),
             Digests::None | Digests::Canonical => None,
         }
     }
@@ -65,19 +74,30 @@ impl Narrow {
         Digester { narrow: self, comparison: Comparison::new(&self.mapping), text: Vec::new() }
     }
 
-    /// The digest of a narrow row of table `table`.
+    /// The digest of a narrow row of table `table`, by which it is compared with another row.
     #[must_use]
     pub fn digest(&self, table: usize, rows: &Rows, row: usize) -> Digest {
-        match rows.row(row).nth(self.key(table).len()) {
-            Some(CellRef::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).map(Digest::from).unwrap_or_default(),
-            _ => Digest::default(),
-        }
+        digest_at(self.key(table).len(), rows, row)
+    }
+
+    /// The digest of a narrow row of table `table` that counts among those of its range.
+    #[must_use]
+    pub fn range_digest(&self, table: usize, rows: &Rows, row: usize) -> Digest {
+        digest_at(self.key(table).len() + usize::from(matches!(self.digests, Digests::Both(_))), rows, row)
     }
 }
 
 impl Digester<'_> {
-    /// The digest of a whole row of table `table`.
+    /// The digest of a whole row of table `table`, by which it is compared with another row.
     pub fn digest(&mut self, table: usize, rows: &Rows, row: usize) -> Digest {
+        match self.narrow.digests {
+            Digests::Server(_) => self.range_digest(table, rows, row),
+            _ => self.comparison.digest(table, rows, row),
+        }
+    }
+
+    /// The digest of a whole row that counts among those of its range.
+    fn range_digest(&mut self, table: usize, rows: &Rows, row: usize) -> Digest {
         let server = self.narrow.server(table);
         let digest = server.and_then(|server| server.digest(rows.row(row), &mut self.text));
         digest.unwrap_or_else(|| self.comparison.digest(table, rows, row))
@@ -95,8 +115,18 @@ impl Digester<'_> {
             if !matches!(digests, Digests::None) {
                 narrow.cell_of(CellRef::Bytes(&self.digest(table, rows, row).bytes()));
             }
+            if matches!(digests, Digests::Both(_)) {
+                narrow.cell_of(CellRef::Bytes(&self.range_digest(table, rows, row).bytes()));
+            }
             narrow.end_row(rows.position(row));
         }
         narrow
+    }
+}
+
+fn digest_at(column: usize, rows: &Rows, row: usize) -> Digest {
+    match rows.row(row).nth(column) {
+        Some(CellRef::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).map(Digest::from).unwrap_or_default(),
+        _ => Digest::default(),
     }
 }

@@ -24,8 +24,8 @@ enum Text {
     Any,
     /// A number or a date, which holds no colon at its end.
     Plain,
-    /// A decimal, without the zeros that a column pads it with.
-    Decimal,
+    /// A decimal, with so many digits after its point.
+    Decimal(usize),
     /// JSON that the server keeps parsed and prints in its own way.
     Json,
 }
@@ -53,13 +53,14 @@ impl ServerText {
             let is_parsed = mapping.json_text(table, index).is_some() && dialect == Dialect::MySql;
             let (text, sql) = match column.ty {
                 ColumnType::Double => return None,
-                ColumnType::Decimal { scale, .. } => (Text::Decimal, decimal_sql(&name, scale)),
+                // A column with more digits than the mapping's prints more of them: then its rows are read.
+                ColumnType::Decimal { scale, .. } => (Text::Decimal(usize::from(scale)), name),
                 ColumnType::Json if is_parsed => (Text::Json, format!("CAST({name} AS CHAR)")),
                 ColumnType::BigInt
                 | ColumnType::Int
                 | ColumnType::Boolean
                 | ColumnType::Date
-                | ColumnType::DateTime => (Text::Plain, format!("CAST({name} AS CHAR)")),
+                | ColumnType::DateTime => (Text::Plain, name),
                 _ => (Text::Any, format!("LENGTH({name}), ':', {name}")),
             };
             columns.push(text);
@@ -71,19 +72,24 @@ impl ServerText {
         Some(ServerText { columns, sql: format!("SHA2(CONCAT({}), 256)", parts.join(", ")), dialect })
     }
 
-    /// Two columns for a query that aggregates: how many rows, and the exclusive or of their digests in hex.
+    /// The query that counts the rows of `from`, a table and its conditions, and digests them: the exclusive or of their
+    /// digests in hex.
     #[must_use]
-    pub fn aggregate(&self) -> String {
+    pub fn query(&self, from: &str) -> String {
+        let row = &self.sql;
         match self.dialect {
-            Dialect::MySql => format!("COUNT(*), LEFT(HEX(BIT_XOR(UNHEX({}))), 32)", self.sql),
-            // MariaDB's BIT_XOR has 64 bits, so there are two. A variable for the digest would spare it half of the work, but
-            // when it is read is the server's choice.
+            Dialect::MySql => format!("SELECT COUNT(*), LEFT(HEX(BIT_XOR(UNHEX({row}))), 32) FROM {from}"),
+            // MariaDB's BIT_XOR has 64 bits, so there are two. The limit keeps it from computing each digest twice.
             _ => {
-                let half = |from: u32| {
-                    let digits = format!("SUBSTR({}, {from}, 16)", self.sql);
-                    format!("LPAD(HEX(BIT_XOR(CAST(CONV({digits}, 16, 10) AS UNSIGNED))), 16, '0')")
+                let half = |at: u32| {
+                    format!("LPAD(HEX(BIT_XOR(CAST(CONV(SUBSTR(digest, {at}, 16), 16, 10) AS UNSIGNED))), 16, '0')")
                 };
-                format!("COUNT(*), CONCAT({}, {})", half(1), half(17))
+                format!(
+                    "SELECT COUNT(*), CONCAT({}, {}) FROM (SELECT {row} AS digest FROM {from} LIMIT 18446744073709551615) \
+                     digests",
+                    half(1),
+                    half(17)
+                )
             }
         }
     }
@@ -101,7 +107,7 @@ impl ServerText {
                 (CellRef::Int(value), _) => write(text, format_args!("{value}")),
                 (CellRef::Double(value), _) => write(text, format_args!("{value}")),
                 (CellRef::Text(json), Text::Json) => json::write(json, text).then_some(())?,
-                (CellRef::Text(number), Text::Decimal) => text.extend_from_slice(unpadded(number)),
+                (CellRef::Text(number), Text::Decimal(scale)) => write_padded(number, *scale, text),
                 (CellRef::Text(bytes) | CellRef::Bytes(bytes), Text::Any) => {
                     write(text, format_args!("{}:", bytes.len()));
                     text.extend_from_slice(bytes);
@@ -117,21 +123,17 @@ impl ServerText {
     }
 }
 
-/// A decimal without the zeros after its last digit, and without a point after which nothing stands.
-fn decimal_sql(name: &str, scale: u8) -> String {
-    match scale {
-        0 => format!("CAST({name} AS CHAR)"),
-        _ => format!("TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM CAST({name} AS CHAR)))"),
+/// A decimal as a column of so many digits after the point prints it.
+fn write_padded(number: &[u8], scale: usize, text: &mut Vec<u8>) {
+    let point = memchr::memchr(b'.', number).unwrap_or(number.len());
+    text.extend_from_slice(&number[..point]);
+    let digits = number.get(point + 1..).unwrap_or_default();
+    let last = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+    if scale > 0 || last > 0 {
+        text.push(b'.');
+        text.extend_from_slice(&digits[..last]);
+        text.extend(std::iter::repeat_n(b'0', scale.saturating_sub(last)));
     }
-}
-
-/// A decimal as [`decimal_sql`] prints it.
-fn unpadded(number: &[u8]) -> &[u8] {
-    if !number.contains(&b'.') {
-        return number;
-    }
-    let end = number.iter().rposition(|byte| *byte != b'0').unwrap_or(0);
-    if number[end] == b'.' { &number[..end] } else { &number[..=end] }
 }
 
 /// Writing to memory does not fail.
@@ -144,9 +146,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_decimal_is_unpadded() {
-        for (number, expected) in [("1.50", "1.5"), ("-2.00", "-2"), ("100", "100"), ("0.00", "0"), ("0.05", "0.05")] {
-            assert_eq!(unpadded(number.as_bytes()), expected.as_bytes());
+    fn a_decimal_is_padded_to_its_columns_scale_whatever_spelling_it_comes_in() {
+        let padded = |number: &str, scale| {
+            let mut text = Vec::new();
+            write_padded(number.as_bytes(), scale, &mut text);
+            String::from_utf8(text).unwrap()
+        };
+        for (number, scale, expected) in [
+            ("1.5", 2, "1.50"),
+            ("1.500", 2, "1.50"),
+            ("-2", 2, "-2.00"),
+            ("100", 0, "100"),
+            ("100.0", 0, "100"),
+            ("0.05", 3, "0.050"),
+            ("0.0501", 3, "0.0501"),
+        ] {
+            assert_eq!(padded(number, scale), expected);
         }
     }
 }

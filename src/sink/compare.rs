@@ -15,7 +15,7 @@ use crate::compare::server::ServerText;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::pool::Pool;
 use crate::driver::session::{BoxFuture, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limit::retry::Backoff;
 use crate::limit::writers::Writers;
 use crate::mapping::Mapping;
@@ -24,9 +24,10 @@ use crate::model::counts::{Compared, Counts, KeyCell};
 use crate::model::dialect::Dialect;
 use crate::monitor::{Event, Monitor};
 use crate::spill::key;
-use join::{Found, Side};
+use join::{Asked, Found, Side};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 mod join;
 mod page;
@@ -65,6 +66,8 @@ pub struct Comparing {
     sides: Vec<Side>,
     options: ComparingOptions,
     gate: Writers,
+    /// Whether it was told that the server does not answer what it is asked.
+    is_told: AtomicBool,
     monitor: Arc<dyn Monitor>,
 }
 
@@ -85,23 +88,20 @@ impl Comparing {
             key: table.key.clone(),
             texts: key_texts(table),
             kinds,
-            aggregate: match options.depth {
-                Depth::Counts => Some("COUNT(*)".to_owned()),
-                Depth::Digests => narrow.server(index).map(ServerText::aggregate),
-                Depth::Rows | Depth::Lookups => None,
-            },
+            asked: asked(options.depth, narrow.server(index)),
         });
         let sides = sides.collect();
         let gate = Writers::new(u32::try_from(options.readers).unwrap_or(u32::MAX));
-        Comparing { target, checkpoint, narrow, sides, options, gate, monitor, mapping }
+        let is_told = AtomicBool::new(false);
+        Comparing { target, checkpoint, narrow, sides, options, gate, is_told, monitor, mapping }
     }
 
     async fn compare(&self, batch: &Batch, stretch: &Stretch) -> Result<Found> {
         let side = self.sides.get(stretch.table).ok_or_else(|| Error::internal("a batch of no table"))?;
         let range = (bound(&stretch.from, side)?, bound(&stretch.to, side)?);
         let mut found = Found::new(stretch.table, batch, &self.narrow, self.options.repeatable);
-        if let Some(aggregate) = &side.aggregate
-            && self.agrees(side, aggregate, &range, &mut found).await?
+        if let Some(asked) = &side.asked
+            && self.agrees(side, asked, &range, &mut found).await?
         {
             return Ok(found);
         }
@@ -114,14 +114,25 @@ impl Comparing {
     }
 
     /// Whether what the server says of the range is what the source's rows are together.
-    async fn agrees(&self, side: &Side, aggregate: &str, range: &KeyBounds, found: &mut Found) -> Result<bool> {
-        let context = (&side.stored, aggregate, range);
-        let asked = self.reading(&context, |session, (stored, aggregate, range)| {
-            Box::pin(stored.aggregate(session, aggregate, range))
-        });
-        let (count, digest) = asked.await?;
-        let is_same =
-            digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.compared.source_digest.to_string()));
+    async fn agrees(&self, side: &Side, asked: &Asked, range: &KeyBounds, found: &mut Found) -> Result<bool> {
+        let context = (&side.stored, asked, range);
+        let answer = self
+            .reading(&context, |session, (stored, asked, range)| Box::pin(stored.aggregate(session, &***asked, range)));
+        let (count, digest) = match answer.await {
+            Ok(answer) => answer,
+            // The server cannot compute it, for reasons of its own: then its rows are read.
+            Err(error) if error.kind() == ErrorKind::Internal => {
+                if !self.is_told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "ranges of rows are read, since their server does not digest them: {}",
+                        error.chain()
+                    );
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let is_same = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.range_digest.to_string()));
         // the exclusive or of no rows may come as NULL, or as zeros
         let agrees = count == found.compared.source && (count == 0 || is_same);
         if agrees {
@@ -247,6 +258,18 @@ impl Sink for Comparing {
 
     fn limited_by(&self) -> Option<String> {
         self.gate.limited_by()
+    }
+}
+
+/// What the server is asked of each range before any row of it is read.
+fn asked(depth: Depth, server: Option<&ServerText>) -> Option<Asked> {
+    match depth {
+        Depth::Counts => Some(Box::new(|from: &str| format!("SELECT COUNT(*) FROM {from}"))),
+        Depth::Digests => {
+            let server = server?.clone();
+            Some(Box::new(move |from: &str| server.query(from)))
+        }
+        Depth::Rows | Depth::Lookups => None,
     }
 }
 

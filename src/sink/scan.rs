@@ -124,19 +124,19 @@ impl ScannedTable {
         session.fetch_into(&Statement::new(sql), &cells, &kinds, rows, bytes_max).await
     }
 
-    /// What the server makes of a range: the row of `SELECT aggregate`, its first cell a number and its second, if it has
-    /// one, text.
+    /// What the server makes of a range: the row of the query that `query` makes of the table and its conditions, its first
+    /// cell a number and its second, if it has one, text.
     ///
     /// # Errors
     /// The server's fault.
     pub async fn aggregate(
         &self,
         session: &mut Session,
-        aggregate: &str,
+        query: &(dyn Fn(&str) -> String + Send + Sync),
         range: &KeyBounds,
     ) -> FaultResult<(u64, Option<String>)> {
         let (conditions, cells) = self.conditions(range);
-        let sql = format!("SELECT {aggregate} FROM {}{conditions}", self.name);
+        let sql = query(&format!("{}{conditions}", self.name));
         let rows = session.fetch(&sql, &cells).await?;
         let row = rows.first().map(Vec::as_slice).unwrap_or_default();
         let count = row.first().and_then(Fetched::int).and_then(|count| u64::try_from(count).ok());

@@ -145,7 +145,9 @@ impl Verify {
             source.adopt(&derived, &checkpoint.totals().await?)?;
         }
         let source: Arc<dyn Source> = Arc::from(source);
-        let narrow = Arc::new(Narrow::new(Arc::clone(&mapping), digests(&mapping, &facts, options.level)));
+        let stands_still = source.description().exact;
+        let digests = digests(&mapping, &facts, options.level, stands_still);
+        let narrow = Arc::new(Narrow::new(Arc::clone(&mapping), digests));
         let settings = settings(&source, &mapping, &destination, tables, &options);
         let (state, before) = (RunState::New, Counts::default());
         let mut verify = Verify {
@@ -458,11 +460,14 @@ fn altered<'t>(then: &'t [TargetTable], now: &[TargetTable]) -> Option<&'t str> 
         .map(|(then, _)| then.name.as_str())
 }
 
-fn digests(mapping: &Mapping, facts: &Facts, level: Level) -> Digests {
+/// What is kept of each row. An export has one spelling, and so has what was made of it; a live table may answer in another
+/// order each time.
+fn digests(mapping: &Mapping, facts: &Facts, level: Level, stands_still: bool) -> Digests {
     let texts = || (0..mapping.tables().len()).map(|table| ServerText::new(mapping, table, facts.dialect)).collect();
     match level {
         Level::Counts => Digests::None,
-        Level::Digest => Digests::Server(texts()),
+        Level::Digest if stands_still => Digests::Server(texts()),
+        Level::Digest => Digests::Both(texts()),
         Level::Full => Digests::Canonical,
     }
 }

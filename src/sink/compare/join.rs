@@ -24,14 +24,19 @@ pub(super) struct Side {
     /// Which of them hold text.
     pub(super) texts: Vec<bool>,
     /// What the server is asked of a range, if it is asked.
-    pub(super) aggregate: Option<String>,
+    pub(super) asked: Option<Asked>,
 }
+
+/// What a server is asked of a range of its rows: made of a table and its conditions.
+pub(super) type Asked = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What was found of one stretch.
 pub(super) struct Found {
     pub(super) table: usize,
     pub(super) compared: Compared,
     pub(super) candidates: Vec<Candidate>,
+    /// What the server should say of the source's rows.
+    pub(super) range_digest: Digest,
     digests: Vec<Digest>,
     /// Where each row's item is, of a source that gives it again.
     origins: Option<Vec<(UnitId, u64)>>,
@@ -44,9 +49,11 @@ impl Found {
         let digests: Vec<Digest> = (0..rows.len()).map(|row| narrow.digest(table, rows, row)).collect();
         let mut compared = Compared { source: rows.len() as u64, ..Compared::default() };
         digests.iter().for_each(|digest| compared.source_digest.add(*digest));
+        let mut range_digest = Digest::default();
+        (0..rows.len()).for_each(|row| range_digest.add(narrow.range_digest(table, rows, row)));
         let origins =
             repeatable.then(|| batch.tables[table].order.iter().map(|row| batch.item_of(table, *row)).collect());
-        Found { table, compared, candidates: Vec::new(), digests, origins }
+        Found { table, compared, candidates: Vec::new(), range_digest, digests, origins }
     }
 
     /// The target has what the source has, as far as anybody has looked.
