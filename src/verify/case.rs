@@ -4,6 +4,10 @@
 //! sides are read one after the other. So a difference counts once it was seen the same way several times in a row, with
 //! growing pauses, neither side having changed in between. Whatever changes begins the count anew, and a key that changes
 //! at every look is at last given up: nothing can be said of it.
+//!
+//! What no look can see is a key that was changed and changed back in between, to the very same difference each time, as
+//! one that is deleted and put again and again may be. It may be confirmed wrongly; mending it does no harm, since that
+//! reads again under a lock.
 
 use crate::model::counts::Digest;
 use std::time::Duration;
