@@ -10,6 +10,7 @@ pub mod ends;
 mod items;
 pub mod listing;
 pub mod mend;
+pub mod options;
 pub mod rejected;
 pub mod report;
 pub mod run;

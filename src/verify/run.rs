@@ -5,7 +5,8 @@
 //! compare them with the target's in key order; look again at what seemed to differ; report. One that was interrupted goes
 //! on where it was. One that was finished begins anew: both sides may have changed since.
 
-use super::after::{After, Looked};
+use super::after::Looked;
+use super::options::{Level, Options, Sample, check};
 use super::report::{Verdicts, VerifyReport, VerifyStatus};
 use crate::checkpoint::certificates;
 use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
@@ -19,12 +20,12 @@ use crate::mapping::Mapping;
 use crate::model::counts::Counts;
 use crate::model::page::Unit;
 use crate::monitor::{Event, Monitor};
+use crate::pipeline::Ended;
 use crate::pipeline::clustered::Clustered;
-use crate::pipeline::{self, Ended};
 use crate::report::ProcessReport;
 use crate::sink::compare::{Comparing, ComparingOptions, Depth};
 use crate::sink::destination::{Destination, Facts};
-use crate::sink::health::{Health, HealthOptions};
+use crate::sink::health::Health;
 use crate::sink::inspect::{Create, Inspected};
 use crate::sink::scan::key_kinds;
 use crate::source::Source;
@@ -32,7 +33,6 @@ use crate::spill::dir::SpillDir;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -48,42 +48,6 @@ const IDLE_MIN: Duration = Duration::from_secs(2);
 
 /// How often the end of a verification is tried on a server that keeps going away.
 const FINISHES_MAX: u32 = 5;
-
-/// How closely rows are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// By their number in each range of keys.
-    Counts,
-    /// By their number and digest in each range of keys.
-    Digest,
-    /// Value by value.
-    Full,
-}
-
-/// A share of the source, in millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample(pub u32);
-
-/// How to verify.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How closely.
-    pub level: Level,
-    /// How much of the source; none for all of it.
-    pub sample: Option<Sample>,
-    /// Forget an earlier verification.
-    pub restart: bool,
-    /// What is done about differences.
-    pub after: After,
-    /// What the target must keep to.
-    pub health: HealthOptions,
-    /// Where sorted runs are kept.
-    pub spill_dir: PathBuf,
-    /// Bytes that they may take.
-    pub spill_limit: Option<u64>,
-    /// How wide.
-    pub pipeline: pipeline::Options,
-}
 
 /// A verification that is ready.
 pub struct Verify {
@@ -102,18 +66,6 @@ pub struct Verify {
     before: Counts,
     health: Option<Arc<Health>>,
     narrow: Arc<Narrow>,
-}
-
-impl Level {
-    /// As typed, printed and stored.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Level::Counts => "counts",
-            Level::Digest => "digest",
-            Level::Full => "full",
-        }
-    }
 }
 
 impl Verify {
@@ -409,22 +361,6 @@ impl Verify {
         }
         Ok(report)
     }
-}
-
-/// Refuses what cannot be verified.
-fn check(destination: &Destination, state: &Target, options: &Options) -> Result<()> {
-    if !matches!(destination, Destination::Sql(Target::MySql(_) | Target::Sqlite(_))) {
-        return Err(Error::config(format!(
-            "{destination} cannot be verified: only rows of an SQL database can, as yet"
-        )));
-    }
-    if matches!(state, Target::Null) {
-        return Err(Error::config("--state null: would forget the verification: give sqlite:FILE or mysql://…"));
-    }
-    if options.sample.is_some() && options.level != Level::Full {
-        return Err(Error::config("--sample looks up its rows one by one: leave --level away, or give --level full"));
-    }
-    Ok(())
 }
 
 /// The same, with sessions that outlive a lease and no more.
