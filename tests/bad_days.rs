@@ -35,20 +35,26 @@ fn server(items: u64) -> (DynamoServer, Vec<u8>) {
 
 #[test]
 fn a_scan_on_a_bad_day_reads_every_item_once() {
-    let items = if soak() { 60_000 } else { 8000 };
+    let items = if soak() { 60_000 } else { 16_000 };
     let (server, lines) = server(items);
     let folder = tempfile::tempdir().unwrap();
     for (target, seed) in block_on(targets(folder.path())).into_iter().zip(1..) {
-        let proxy = DynamoProxy::start(server.address, bad_day(seed, 0.03));
+        let proxy = DynamoProxy::start(server.address, Faults { empty: 0.3, ..bad_day(seed, 0.03) });
         let url = proxy.url();
-        let args = ["--endpoint-url", &url, "--read-capacity", "unlimited", "--segments", "20"];
+        // each segment is two requests or three: enough of them to meet every fault, in whatever order they come
+        let args = ["--endpoint-url", &url, "--read-capacity", "unlimited", "--segments", "40"];
         let backfill = Backfill::new(folder.path(), Path::new("dynamodb://orders"), &target, &args);
         let backfill = AWS_ENVIRONMENT.into_iter().fold(backfill, |backfill, (name, value)| backfill.env(name, value));
         let ended = backfill.run().expect(0);
         ended.counts([items, items, 0, 0, 0]);
         let source = &ended.report["process"]["source"];
-        assert!(!source["throttled"].as_object().unwrap().is_empty(), "{source}");
-        assert!(source["empty_pages"].as_u64().unwrap() > 0, "{source}");
+        let injected = proxy.injected();
+        let (throttled, emptied) = (injected.count(|all| &all.throttled), injected.count(|all| &all.emptied));
+        println!("{target}: {injected:?}");
+        assert!(throttled > 0 && emptied > 0, "not a bad day: {injected:?}");
+        let told = source["throttled"].as_object().unwrap().values();
+        assert_eq!(told.map(|times| times.as_u64().unwrap()).sum::<u64>(), throttled, "{source}");
+        assert_eq!(source["empty_pages"], emptied, "{source}");
         ended.says(&["throttled", "empty pages"]);
         let truth = truth_of(&lines, &["customer_id", "order_id"]);
         block_on(assert_holds(&target, "orders", &KEY, truth, &target.to_string()));
