@@ -79,6 +79,7 @@ impl DynamoDbExport {
             bytes: summary.bytes,
             exact: true,
             derived: None,
+            changes: false,
         };
         let (options, manifest_folder) = (options.clone(), folder.to_owned());
         let spare = Arc::new(Spare::new(options.page_bytes));

@@ -32,6 +32,10 @@ pub struct Description {
     /// What was derived when the run began and must stay, so that the units are the same at a resume: the number of
     /// segments, say. Kept with the run.
     pub derived: Option<String>,
+    /// Whether its lines are changes rather than items: an object with the member `Keys`, the key attributes as DynamoDB
+    /// JSON, and `NewImage`, the whole item after the change; a line without `NewImage` is a delete. Other members say
+    /// nothing of what is to be done.
+    pub changes: bool,
 }
 
 /// What came of asking for a page.
