@@ -15,6 +15,8 @@ mod fixtures;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod health;
+#[path = "../examples/generate/incremental.rs"]
+mod incremental;
 mod indexes;
 mod into_dynamo;
 mod keys;
