@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod dynamo_driver;
 mod fixtures;
+mod follow;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod health;
