@@ -299,6 +299,15 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_is_written_as_it_is_read() {
+        for text in ["2026-01-14T10:18:50.622Z", "2026-01-14T10:00:00Z", "2026-01-14T10:18:50.000001Z"] {
+            assert_eq!(moment_text(moment_micros(text).unwrap()), text);
+        }
+        assert_eq!(moment_micros("2026-01-14T10:35:00.000Z").map(moment_text).as_deref(), Some("2026-01-14T10:35:00Z"));
+        assert_eq!(moment_micros("soon"), None);
+    }
+
+    #[test]
     fn iso_text_becomes_utc() {
         for (text, expected) in [
             ("2024-02-29", "2024-02-29 00:00:00.000000"),

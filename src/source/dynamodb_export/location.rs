@@ -308,6 +308,39 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_is_an_export_or_a_folder_above_some() {
+        let root = tempfile::tempdir().unwrap();
+        for id in ["01-a", "02-b"] {
+            complete(&root.path().join("AWSDynamoDB").join(id));
+        }
+        std::fs::create_dir_all(root.path().join("AWSDynamoDB/data")).unwrap();
+        for (below, key) in [
+            ("", ""),
+            ("AWSDynamoDB", "AWSDynamoDB"),
+            ("AWSDynamoDB/01-a", "AWSDynamoDB/01-a"),
+            ("AWSDynamoDB/02-b/manifest-summary.json", "AWSDynamoDB/02-b"),
+        ] {
+            let found = ChainLocation::find(root.path().join(below).to_str().unwrap()).unwrap();
+            assert_eq!(found, ChainLocation { store: Store::Folder(root.path().to_owned()), key: key.to_owned() });
+        }
+        for (text, key) in [
+            ("s3://b", ""),
+            ("s3://b/p/", "p"),
+            ("s3://b/p/AWSDynamoDB/01", "p/AWSDynamoDB/01"),
+            ("s3://b/p/AWSDynamoDB/01/manifest-summary.json", "p/AWSDynamoDB/01"),
+        ] {
+            let found = ChainLocation::find(text).unwrap();
+            assert_eq!(found, ChainLocation { store: Store::S3("b".into()), key: key.to_owned() }, "{text}");
+        }
+        for (text, said) in
+            [("s3:///x", "names no bucket"), ("/no/such/place", "no such file"), ("", "no export named")]
+        {
+            let message = ChainLocation::find(text).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
+    }
+
+    #[test]
     fn an_s3_url_names_one_export() {
         let expected =
             ExportLocation::S3 { bucket: "b".into(), manifest_key: "p/AWSDynamoDB/01/manifest-summary.json".into() };
