@@ -5,6 +5,7 @@
 
 mod applied;
 mod refused;
+mod requested;
 
 use crate::generator::orders::write_version;
 use crate::incremental::{self, Chain, Options, State};
