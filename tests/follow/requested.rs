@@ -1,8 +1,6 @@
 //! The windows are asked for by the command itself: each once, whatever dies, up to a few minutes ago.
 
-use super::{World, within};
-use crate::generator::export::write_manifest;
-use crate::generator::orders::write_moment;
+use super::{World, moment, rewrite, within};
 use crate::incremental::Options;
 use crate::support::control_plane::{Answers, ControlPlane, Export, TABLE_ARN};
 use crate::support::dynamo::AWS_ENVIRONMENT;
@@ -13,8 +11,6 @@ use serde_json::json;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
-
-const YEAR_2024: u64 = 1_704_067_200;
 
 /// A table that was exported 100 minutes ago, its copy, and a service that has not exported anything since.
 struct Service {
@@ -93,22 +89,6 @@ impl Service {
             ],
         );
     }
-}
-
-/// A moment as manifests write it, without its fraction.
-fn moment(seconds: u64) -> String {
-    let mut text = Vec::new();
-    write_moment(seconds - YEAR_2024, &mut text).unwrap();
-    String::from_utf8(text).unwrap().replace('Z', "")
-}
-
-fn rewrite(folder: &Path, edits: &[(&str, &str)]) {
-    let mut text = std::fs::read_to_string(folder.join("manifest-summary.json")).unwrap();
-    for (from, to) in edits {
-        assert!(text.contains(from), "{from} is not in {text}");
-        text = text.replace(from, to);
-    }
-    write_manifest(folder, "manifest-summary", &text, "md5").unwrap();
 }
 
 fn kill(mut child: Child) {
