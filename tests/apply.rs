@@ -90,6 +90,8 @@ async fn changes_wait_for_no_row_but_their_own() {
         target.execute("INSERT INTO logs VALUES ('99', '1', 0, 'a')").await;
         let Target::Server(database) = &target else { panic!("a server") };
         let mut other = database.connect().await;
+        // without gaps: those would rightly hold new rows back
+        execute(&mut other, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
         let lock = "START TRANSACTION; UPDATE small SET v = 1; UPDATE big SET v = 1; UPDATE logs SET v = 1";
         execute(&mut other, lock).await;
         let mut history = History::new(5);
