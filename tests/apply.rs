@@ -10,9 +10,11 @@ mod killed;
 mod rate;
 mod world;
 
+use crate::support::servers::{BOTH, execute, shared};
 use crate::support::transvase::{Target, soak, targets};
 use history::{History, Totals};
 use std::path::Path;
+use std::time::Duration;
 use world::{Bench, apply_to, make_tables};
 
 /// Seeds of histories: few, or many.
@@ -74,6 +76,37 @@ async fn windows_of_changes_leave_what_they_say_in_any_order_of_their_lines() {
                 assert_rows(world::rows(target).await, &history, &format!("{target}, seed {seed}, window {window}"));
             }
         }
+    }
+}
+
+/// Were a table read from end to end for what is to be deleted, this would wait for locks that are not given.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_wait_for_no_row_but_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in BOTH {
+        let target = Target::server(shared(kind).database().await);
+        make_tables(&target).await;
+        // of a table with fewer rows than keys are to be deleted either server reads all
+        for (table, row) in [("small", "(#, 's', 0, 'a')"), ("big", "('s', #, 0, 'a')"), ("logs", "('#', 's', 0, 'a')")]
+        {
+            let rows: Vec<String> = (1000..3000).map(|pk| row.replace('#', &pk.to_string())).collect();
+            target.execute(&format!("INSERT INTO {table} VALUES {}; ANALYZE TABLE {table}", rows.join(","))).await;
+        }
+        let Target::Server(database) = &target else { panic!("a server") };
+        let mut other = database.connect().await;
+        // without gaps: those would rightly hold new rows back
+        execute(&mut other, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
+        let lock = "START TRANSACTION; UPDATE small SET v = 1; UPDATE big SET v = 1; UPDATE logs SET v = 1";
+        execute(&mut other, lock).await;
+        let mut history = History::new(5);
+        let lineages = history.lineages(400, 3);
+        let applied = follow(&target, folder.path(), Bench::live(lineages.clone()), "t");
+        let totals = tokio::time::timeout(Duration::from_secs(100), applied).await;
+        assert_eq!(totals, Ok(Totals::of_pages(&lineages)), "{target}: it waits for a row that it does not touch");
+        let undo = "ROLLBACK; DELETE FROM small WHERE sk = 's'; DELETE FROM big WHERE sk = 's'";
+        execute(&mut other, undo).await;
+        execute(&mut other, "DELETE FROM logs WHERE sk = 's'").await;
+        assert_rows(world::rows(&target).await, &history, &target.to_string());
     }
 }
 
