@@ -29,8 +29,7 @@ fn a_copy_by_scan_is_followed_from_five_minutes_before_the_scan() {
 
     let settings = place.query("SELECT settings FROM _transvase_runs")[0][0].clone().unwrap();
     let settings: Value = serde_json::from_slice(&settings).unwrap();
-    let (arn, _) = settings["source"].as_str().unwrap().split_once(' ').unwrap();
-    let (id, _) = settings["source"].as_str().unwrap().rsplit_once(' ').map(|(_, id)| (id, ())).unwrap();
+    let (arn, id) = settings["source"].as_str().unwrap().split_once(' ').unwrap();
     let began = settings["as_of_us"].as_u64().unwrap() / 1_000_000;
     let old_id = format!("cf263806-5a10-4c5b-9d2e-{:012x}", world.options.seed);
     let mut from = began - 200;
