@@ -66,7 +66,7 @@ impl Service {
             if exports.len() == count {
                 return exports.last().unwrap().clone();
             }
-            assert!(exports.len() < count && began.elapsed() < Duration::from_secs(60), "{exports:?}");
+            assert!(exports.len() < count && began.elapsed() < Duration::from_secs(200), "{exports:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
