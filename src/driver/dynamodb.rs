@@ -11,9 +11,9 @@ mod charged;
 mod control;
 mod found;
 pub mod json;
-mod raw;
-mod refusal;
-mod request;
+pub(in crate::driver) mod raw;
+pub(in crate::driver) mod refusal;
+pub(in crate::driver) mod request;
 mod table;
 mod unprocessed;
 
@@ -119,21 +119,7 @@ impl DynamoDb {
     /// # Errors
     /// `Config` when the chain gives no region or no credentials.
     pub async fn connect(endpoint: &Endpoint) -> Result<DynamoDb> {
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
-        if let Some(region) = &endpoint.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(url) = &endpoint.url {
-            loader = loader.endpoint_url(url);
-        }
-        let shared = loader.load().await;
-        let lacking = "no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in with `aws login`";
-        let credentials = shared.credentials_provider().ok_or_else(|| Error::config(lacking))?;
-        credentials.provide_credentials().await.map_err(|error| Error::config(lacking).because(error))?;
-        if shared.region().is_none() && shared.endpoint_url().is_none() {
-            return Err(Error::config("no AWS region: set --region or AWS_REGION to the table's region"));
-        }
-        Ok(DynamoDb::with_config(&shared, Patience::default()))
+        Ok(DynamoDb::with_config(&load(endpoint).await?, Patience::default()))
     }
 
     /// The service with a configuration made elsewhere.
@@ -252,6 +238,25 @@ impl DynamoDb {
         succeeded(asked, empty.customize().interceptor(call).send().await)?;
         unprocessed::read_batch(answer.bytes(), writes).map_err(|malformed| asked.not_understood(malformed))
     }
+}
+
+/// Region, credentials and endpoint of the usual AWS chain, proved to be there.
+pub(in crate::driver) async fn load(endpoint: &Endpoint) -> Result<SdkConfig> {
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+    if let Some(region) = &endpoint.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(url) = &endpoint.url {
+        loader = loader.endpoint_url(url);
+    }
+    let shared = loader.load().await;
+    let lacking = "no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in with `aws login`";
+    let credentials = shared.credentials_provider().ok_or_else(|| Error::config(lacking))?;
+    credentials.provide_credentials().await.map_err(|error| Error::config(lacking).because(error))?;
+    if shared.region().is_none() && shared.endpoint_url().is_none() {
+        return Err(Error::config("no AWS region: set --region or AWS_REGION to the table's region"));
+    }
+    Ok(shared)
 }
 
 /// Drops the empty output, and says what an error means.

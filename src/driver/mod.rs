@@ -8,4 +8,5 @@ pub mod objects;
 pub mod pool;
 pub mod session;
 mod sqlite;
+pub mod streams;
 pub mod target;

@@ -21,18 +21,18 @@ use std::sync::{Arc, OnceLock};
 
 /// Where the body of a successful answer is kept.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answer(Arc<OnceLock<SdkBody>>);
+pub(in crate::driver) struct Answer(Arc<OnceLock<SdkBody>>);
 
 impl Answer {
     /// The body; empty before a successful answer.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::driver) fn bytes(&self) -> &[u8] {
         self.0.get().and_then(SdkBody::bytes).unwrap_or_default()
     }
 }
 
 /// One call: what is sent, and where the answer goes.
 #[derive(Debug)]
-pub(super) struct RawCall {
+pub(in crate::driver) struct RawCall {
     request: SdkBody,
     answer: Answer,
     empty: fn() -> Output,
@@ -41,7 +41,7 @@ pub(super) struct RawCall {
 impl RawCall {
     /// A call that sends `request` and keeps the body of a successful answer in `answer`. `empty` makes the output that
     /// the SDK wants to see.
-    pub(super) fn new(request: Vec<u8>, answer: &Answer, empty: fn() -> Output) -> RawCall {
+    pub(in crate::driver) fn new(request: Vec<u8>, answer: &Answer, empty: fn() -> Output) -> RawCall {
         RawCall { request: SdkBody::from(request), answer: answer.clone(), empty }
     }
 }

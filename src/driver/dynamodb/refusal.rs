@@ -40,20 +40,20 @@ pub enum RefusalKind {
 
 /// What was asked, as sentences need it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(in crate::driver) struct Asked<'a> {
     /// The API's name of the call, which is also the permission's: `Scan`.
-    pub(super) call: &'static str,
+    pub(in crate::driver) call: &'static str,
     /// The table.
-    pub(super) table: &'a str,
+    pub(in crate::driver) table: &'a str,
     /// Where it was looked for: a region, or an endpoint.
-    pub(super) place: &'a str,
+    pub(in crate::driver) place: &'a str,
     /// Whether the request carried items.
-    pub(super) writes: bool,
+    pub(in crate::driver) writes: bool,
 }
 
 impl Asked<'_> {
     /// A successful answer that cannot be read: what was asked may have happened.
-    pub(super) fn not_understood(self, malformed: Malformed) -> Refusal {
+    pub(in crate::driver) fn not_understood(self, malformed: Malformed) -> Refusal {
         let message = format!(
             "{} answers {} with what cannot be read ({malformed}): check that it speaks DynamoDB's protocol",
             self.place, self.call
@@ -89,7 +89,7 @@ impl Refusal {
 }
 
 /// Sorts an error of the SDK.
-pub(super) fn classify<E>(asked: Asked<'_>, error: SdkError<E, HttpResponse>) -> Refusal
+pub(in crate::driver) fn classify<E>(asked: Asked<'_>, error: SdkError<E, HttpResponse>) -> Refusal
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

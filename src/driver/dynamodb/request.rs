@@ -116,7 +116,7 @@ pub(super) fn batch_write(table: &str, writes: &[Write<'_>]) -> Vec<u8> {
 }
 
 /// A JSON string.
-fn quoted(text: &str) -> String {
+pub(in crate::driver) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

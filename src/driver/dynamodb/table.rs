@@ -32,6 +32,8 @@ pub struct TableDescription {
     pub on_demand: bool,
     /// What its stream shows of a change (`NEW_AND_OLD_IMAGES`, say); none without a stream.
     pub stream_view: Option<String>,
+    /// The ARN of its latest stream, which may have ended; another one each time that the stream is switched on.
+    pub stream_arn: Option<String>,
 }
 
 /// A global index.
@@ -80,6 +82,7 @@ pub(super) fn describe(table: &types::TableDescription) -> TableDescription {
             .stream_specification()
             .filter(|stream| stream.stream_enabled())
             .map(|stream| stream.stream_view_type().map_or_else(String::new, |view| view.as_str().to_owned())),
+        stream_arn: table.latest_stream_arn().map(str::to_owned),
     }
 }
 
