@@ -22,6 +22,8 @@ pub enum Status {
     CompleteWithRejects,
     /// It had been completed before; nothing was done.
     AlreadyComplete,
+    /// A stream was followed until it had nothing more to give.
+    CaughtUp,
     /// A stop was requested; run the same command to go on.
     Interrupted,
     /// Some units could not be read; the rest is durable.
@@ -122,6 +124,26 @@ pub struct SourceUsage {
     pub empty_pages: u64,
     /// The unit with most of them, and how many.
     pub emptiest: Option<(String, u64)>,
+    /// How far behind a stream it is, where one is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamUsage>,
+}
+
+/// Where a process that follows a stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StreamUsage {
+    /// Shards that it is reading.
+    pub shards: u64,
+    /// Shards that it has read to their end.
+    pub shards_ended: u64,
+    /// Records that it has read.
+    pub records: u64,
+    /// Age of the last record read of the shard that is furthest behind; 0 when none is.
+    pub lag_seconds: u64,
+    /// How long until what comes next is no longer kept.
+    pub horizon_seconds: u64,
+    /// Whether every open shard of the run has nothing more to give; only ever true when that was asked for.
+    pub caught_up: bool,
 }
 
 /// What this process did and took.

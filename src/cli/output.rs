@@ -16,6 +16,7 @@ pub fn table(report: &Report) -> String {
         Status::Complete => "complete",
         Status::CompleteWithRejects => "complete, with rejects",
         Status::AlreadyComplete => "was complete already; nothing done",
+        Status::CaughtUp => "caught up; run the same command to follow on",
         Status::Interrupted => "interrupted; run the same command to go on",
         Status::UnitsFailed => "not complete: some data files could not be read; mend them and run the same command",
         Status::Failed => "failed; what is durable stays, and the same command goes on from there",
@@ -26,7 +27,10 @@ pub fn table(report: &Report) -> String {
     };
     line(format!("run {}: {ended}", report.run));
     let about = if report.exact { "" } else { "about " };
-    line(format!("  from {} ({about}{} items)", report.table, HumanCount(report.items)));
+    match report.process.source.stream {
+        Some(_) => line(format!("  from the stream of {}", report.table)),
+        None => line(format!("  from {} ({about}{} items)", report.table, HumanCount(report.items))),
+    }
     line(format!("  to   {} ({})", report.target, report.server));
     line(String::new());
     let width = report.tables.iter().map(|table| table.table.chars().count()).max().unwrap_or(0).max(12);
@@ -163,7 +167,7 @@ pub fn code_of(error: &Error) -> ExitCode {
 #[must_use]
 pub fn code_of_status(status: Status) -> ExitCode {
     match status {
-        Status::Complete | Status::AlreadyComplete => ExitCode::Complete,
+        Status::Complete | Status::AlreadyComplete | Status::CaughtUp => ExitCode::Complete,
         Status::CompleteWithRejects => ExitCode::Rejects,
         Status::Interrupted => ExitCode::Interrupted,
         Status::UnitsFailed | Status::Failed => ExitCode::Failed,

@@ -44,6 +44,10 @@ impl Span {
     }
 }
 
+/// Of a source of changes: a line that changes nothing and is counted as skipped. The source left a change away by rule, or
+/// has got somewhere without one.
+pub const ONLY_COUNTED: &[u8] = b"{}";
+
 /// Raw DynamoDB JSON lines, each ended by a newline.
 #[derive(Debug)]
 pub struct Page {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::mapping::{KeyMapper, Mapped, Mapper, Mapping};
 use crate::model::batch::{Batch, Changes, Feed, TableRows};
 use crate::model::decode::{Change, Decoder};
-use crate::model::page::Page;
+use crate::model::page::{ONLY_COUNTED, Page};
 use crate::model::reject::Reject;
 use crate::model::rows::Rows;
 use std::collections::HashMap;
@@ -53,6 +53,10 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
         ends: Vec::new(),
     };
     for (position, line) in page.lines() {
+        if line == ONLY_COUNTED {
+            taking.ends.push(End::Skipped);
+            continue;
+        }
         let end = match decoder.decode_change(line, |change| taking.take(change, position)) {
             Ok(end) => end,
             Err(error) => taking.reject(position, error.to_string()),

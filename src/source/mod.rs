@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod dynamodb_export;
 pub mod dynamodb_scan;
+pub mod dynamodb_streams;
 pub mod lines;
 pub mod lookup;
 

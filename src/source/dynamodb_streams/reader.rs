@@ -1,0 +1,391 @@
+//! One lineage, polled: of its shards that may be read, the one whose turn it is.
+//!
+//! Promises: a call asks once and never sleeps; when to ask again is told by [`UnitReader::urgency`]. A page holds records of
+//! one shard, after the last one read and in rising order. What cannot be gone on with is an error, never a place further
+//! on. One request at a time reads a lineage, so a shard has one reader.
+
+use super::Shared;
+use super::capture::Position;
+use super::lineage::Lineage;
+use super::listing::Known;
+use super::sequence::compare;
+use super::watch::KEPT;
+use crate::driver::streams::{Change, EventName, Place, Records, StreamRefusal, StreamRefusalKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limit::retry::Backoff;
+use crate::model::page::{ONLY_COUNTED, Page, Span, UnitId, Wanted};
+use crate::source::{Read, UnitReader, Urgency};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Empty answers in a row, after a listing, after which a shard counts as read to where it is: a stream may answer empty before it gives
+/// the next record.
+const EMPTY_ENOUGH: u32 = 3;
+
+/// A shard's pauses grow after so many empty answers each, up to so many times the first: an idle shard is asked about once
+/// a second.
+const PAUSE_GROWS: (u32, u32) = (8, 4);
+
+/// A shard whose last record is younger, in seconds, is not asked again at once: each answer is paid for, however little it
+/// brings.
+const CURRENT: u64 = 2;
+
+/// A place without a sequence number is good for so long, in seconds: nothing that came after it can be trimmed yet.
+const HORIZON_IS_SAFE: u64 = KEPT * 5 / 6;
+
+/// Reads one lineage.
+pub(super) struct LineageReader {
+    shared: Arc<Shared>,
+    unit: UnitId,
+    lineage: Lineage,
+    cursors: BTreeMap<String, Cursor>,
+    /// The number of the next item.
+    position: u64,
+    /// The listing that the lineage last looked at.
+    generation: u64,
+    /// A listing newer than this one must be seen before the lineage is caught up: it was begun after the last record.
+    stale: u64,
+}
+
+/// Where a shard is read.
+struct Cursor {
+    iterator: Option<String>,
+    /// When to ask next.
+    due: Duration,
+    /// Empty answers in a row.
+    empty: u32,
+    /// Waits of the requests that failed one after the other.
+    backoff: Option<Backoff>,
+    /// The server does not take the shard's first sequence number as a place.
+    from_horizon: bool,
+}
+
+impl LineageReader {
+    pub(super) fn new(shared: Arc<Shared>, unit: UnitId, wanted: &Wanted) -> Result<LineageReader> {
+        let lineage = match &wanted.after {
+            Some(reached) => Lineage::parse(reached)?,
+            None => Lineage::begin(&shared.capture, unit)?,
+        };
+        shared.watch().opens(unit);
+        let known = shared.listing.known();
+        let mut reader = LineageReader {
+            shared,
+            unit,
+            lineage,
+            cursors: BTreeMap::new(),
+            position: wanted.items.first().map_or(0, |range| range.start),
+            generation: known.generation,
+            stale: known.generation,
+        };
+        reader.grow(&known);
+        Ok(reader)
+    }
+
+    /// Takes in what a listing shows, and a cursor for every shard that may be read.
+    fn grow(&mut self, known: &Known) {
+        if self.generation <= self.stale && known.generation > self.stale {
+            // what counts is what is empty after a listing that shows nothing new
+            self.cursors.values_mut().for_each(|cursor| cursor.empty = 0);
+        }
+        self.generation = known.generation;
+        if self.lineage.grow(&known.tree, &self.shared.capture, self.unit, self.shared.wall()) {
+            self.stale = known.generation + 1;
+        }
+        for (shard, position) in self.lineage.reading() {
+            if !self.cursors.contains_key(shard) {
+                self.shared.watch().reads(self.unit, shard, position.since, true);
+                self.cursors.insert(shard.to_owned(), Cursor::new());
+            }
+        }
+    }
+
+    /// Asks once.
+    async fn step(&mut self) -> Result<Read> {
+        let shared = Arc::clone(&self.shared);
+        let known = shared.listing.look(&shared.driver, &shared.capture.stream, shared.now()).await?;
+        if known.generation != self.generation {
+            self.grow(&known);
+        }
+        let now = shared.now();
+        let due = self.cursors.iter().filter(|(_, cursor)| cursor.due <= now).min_by_key(|(_, cursor)| cursor.due);
+        let Some(shard) = due.map(|(shard, _)| shard.clone()) else { return Ok(self.idle(&known)) };
+        match self.ask(&shard).await {
+            Ok(records) => self.take(&shard, records, &known),
+            Err(refusal) => self.refused(&shard, refusal, &known).map(|()| Read::Empty),
+        }
+    }
+
+    /// Records of a shard, by its iterator or a new one.
+    async fn ask(&mut self, shard: &str) -> Result<Records, StreamRefusal> {
+        let (driver, arn, wall) = (&self.shared.driver, &self.shared.capture.stream, self.shared.wall());
+        let Some(cursor) = self.cursors.get_mut(shard) else { return Ok(Records::default()) };
+        let iterator = match &cursor.iterator {
+            Some(iterator) => iterator.clone(),
+            None => {
+                let position = self.lineage.position(shard).ok_or_else(|| no_longer_kept("it is not read"))?;
+                let place = place(position, cursor.from_horizon);
+                if place == Place::Horizon && wall.saturating_sub(position.since) > HORIZON_IS_SAFE {
+                    return Err(no_longer_kept("its oldest record may be another by now"));
+                }
+                driver.iterator(arn, shard, place).await?
+            }
+        };
+        let records = driver.records(arn, cursor.iterator.insert(iterator)).await?;
+        cursor.backoff = None;
+        Ok(records)
+    }
+
+    /// Books an answer and makes a page of it.
+    fn take(&mut self, shard: &str, records: Records, known: &Known) -> Result<Read> {
+        let (unit, now, wall) = (self.unit, self.shared.now(), self.shared.wall());
+        self.check(shard, &records.changes)?;
+        if let Some(last) = records.changes.last() {
+            self.lineage.read(shard, &last.sequence, last.created.unwrap_or(wall));
+            self.stale = known.generation + 1;
+        }
+        let (count, next) = (records.changes.len() as u64, records.next.clone());
+        let since = self.lineage.position(shard).map_or(wall, |position| position.since);
+        if next.is_none() {
+            self.lineage.end(shard, wall);
+            self.cursors.remove(shard);
+            self.stale = known.generation + 1;
+            self.shared.watch().ends(unit, shard);
+            self.shared.listing.want();
+            self.grow(known);
+        } else if let Some(cursor) = self.cursors.get_mut(shard) {
+            let is_current = wall.saturating_sub(since) < CURRENT;
+            cursor.answered(next.clone(), count, now, self.shared.options.poll, is_current);
+            self.shared.watch().reads(unit, shard, since, count > 0);
+        }
+        self.shared.watch().records(unit, count);
+        if count > 0 {
+            let bytes = if self.shared.options.skip_expired { skip_expired(records) } else { records.lines };
+            return self.page(count, bytes);
+        }
+        self.shared.usage().empty_pages += 1;
+        if next.is_none() {
+            return self.page(1, only_counted().collect());
+        }
+        Ok(self.idle(known))
+    }
+
+    /// A page that ends where the lineage is now. One of a line that is only counted makes a shard's end durable, which may
+    /// come without a record: a quiet stream would else be gone on with where it no longer keeps anything.
+    fn page(&mut self, items: u64, bytes: Vec<u8>) -> Result<Read> {
+        let span = Span { unit: self.unit, from: self.position, to: self.position + items };
+        self.position = span.to;
+        Ok(Read::Page(Page { span, bytes, reached: Some(self.lineage.text()?), half_units: 0 }))
+    }
+
+    /// Whether the records go on where the last ended, and each says one thing.
+    fn check(&self, shard: &str, changes: &[Change]) -> Result<()> {
+        let position = self.lineage.position(shard);
+        let wrong = |number: &str, what: &str| {
+            let stream = &self.shared.capture.stream;
+            Err(Error::corrupt(format!("stream {stream}: record {number} of shard {shard} {what}")))
+        };
+        let mut last = position.and_then(|position| position.read.as_deref());
+        for Change { sequence, event, has_image, .. } in changes {
+            if last.is_some_and(|last| compare(last, sequence) != Ordering::Less) {
+                return wrong(sequence, "comes after one with a higher number: what lies between cannot be told");
+            }
+            match (event, has_image) {
+                (EventName::Insert | EventName::Modify, true) | (EventName::Remove, false) => {}
+                (EventName::Remove, true) => return wrong(sequence, "is a REMOVE, and has a new image"),
+                (EventName::Insert | EventName::Modify, false) => {
+                    return wrong(sequence, "is no REMOVE, and has no new image: does the stream carry new images?");
+                }
+                (EventName::Other, _) => return wrong(sequence, "is neither INSERT, MODIFY nor REMOVE"),
+            }
+            last = Some(sequence);
+        }
+        Ok(())
+    }
+
+    /// Nothing was read: is there nothing?
+    fn idle(&mut self, known: &Known) -> Read {
+        let shared = Arc::clone(&self.shared);
+        let awaits = self.lineage.awaits(&known.tree);
+        if self.cursors.is_empty() && known.disabled && known.generation > self.stale {
+            shared.watch().catches_up(self.unit);
+            return Read::End;
+        }
+        let are_empty = |times: u32| self.cursors.values().all(|cursor| cursor.empty >= times);
+        let is_stale = self.generation <= self.stale;
+        if awaits || is_stale && are_empty(1) && (shared.options.until_caught_up || self.cursors.is_empty()) {
+            shared.listing.want();
+        }
+        if !shared.options.until_caught_up || awaits || is_stale || !are_empty(EMPTY_ENOUGH) || self.cursors.is_empty()
+        {
+            return Read::Empty;
+        }
+        shared.watch().catches_up(self.unit);
+        if shared.watch().are_caught_up(shared.capture.lineages.len()) {
+            return Read::Stop(CAUGHT_UP.to_owned());
+        }
+        Read::Empty
+    }
+
+    /// Books a refusal; an error when it is for good.
+    fn refused(&mut self, shard: &str, refusal: StreamRefusal, known: &Known) -> Result<()> {
+        let now = self.shared.now();
+        let Some(position) = self.lineage.position(shard).cloned() else { return Ok(()) };
+        let Some(cursor) = self.cursors.get_mut(shard) else { return Ok(()) };
+        self.shared.usage().retries += 1;
+        let seed = rand::random();
+        match &refusal.kind {
+            // a shard that is listed and cannot be read yet is new
+            StreamRefusalKind::NotFound if known.tree.get(shard).is_some() => {
+                cursor.wait(Backoff::reconnect(seed), now)
+            }
+            StreamRefusalKind::Trimmed | StreamRefusalKind::NotFound => return Err(self.trimmed(shard, &position)),
+            StreamRefusalKind::Denied | StreamRefusalKind::Other => return Err(refusal.into_error()),
+            StreamRefusalKind::Throttled(reasons) => {
+                let mut usage = self.shared.usage();
+                for reason in reasons {
+                    *usage.throttled.entry(reason.to_string()).or_default() += 1;
+                }
+                cursor.wait(Backoff::throttled(seed), now)
+            }
+            StreamRefusalKind::Invalid if cursor.iterator.is_none() && !cursor.from_horizon && position.read.is_none() => {
+                cursor.from_horizon = true;
+                return Ok(());
+            }
+            StreamRefusalKind::Expired | StreamRefusalKind::Invalid => {
+                cursor.iterator = None;
+                cursor.wait(Backoff::reconnect(seed), now)
+            }
+            StreamRefusalKind::Unknown => cursor.wait(Backoff::reconnect(seed), now),
+        }
+        .ok_or_else(|| {
+            let (stream, said) = (&self.shared.capture.stream, &refusal.message);
+            Error::new(
+                ErrorKind::Transient,
+                format!(
+                    "stream {stream}: shard {shard} could not be read for minutes; the last time: {said}; the same command \
+                     goes on from what is durable"
+                ),
+            )
+        })
+    }
+
+    /// The sentence about changes that are lost.
+    fn trimmed(&self, shard: &str, position: &Position) -> Error {
+        let since = self.shared.wall().saturating_sub(position.since);
+        let hours = since / 3600;
+        let last = position.read.as_deref().map_or_else(
+            || format!("nothing of it was read since it was captured {hours} hours ago"),
+            |number| format!("the last record read, {number}, is {hours} hours old"),
+        );
+        Error::corrupt(format!(
+            "stream {}: shard {shard} no longer holds what comes next ({last}), and a stream keeps changes for 24 hours: \
+             changes are lost to this target; copy the table anew, into empty tables, with backfill --capture --restart, \
+             then follow again; nothing was skipped",
+            self.shared.capture.stream
+        ))
+    }
+}
+
+/// Why the source asks for an end.
+pub(super) const CAUGHT_UP: &str = "caught up with the stream";
+
+impl Cursor {
+    fn new() -> Cursor {
+        Cursor { iterator: None, due: Duration::ZERO, empty: 0, backoff: None, from_horizon: false }
+    }
+
+    /// An answer of so many records came, with the iterator for the next one.
+    fn answered(&mut self, next: Option<String>, records: u64, now: Duration, poll: Duration, is_current: bool) {
+        self.iterator = next;
+        self.empty = if records == 0 { self.empty.saturating_add(1) } else { 0 };
+        let (after, most) = PAUSE_GROWS;
+        let pause = if records > 0 && !is_current { Duration::ZERO } else { poll };
+        self.due = now + pause * (1 + self.empty / after).min(most);
+    }
+
+    /// Waits a little longer than the last time; none when it has been long enough.
+    fn wait(&mut self, first: Backoff, now: Duration) -> Option<()> {
+        let wait = self.backoff.get_or_insert(first).wait()?;
+        self.due = now + wait;
+        Some(())
+    }
+}
+
+/// A refusal of our own.
+fn no_longer_kept(why: &str) -> StreamRefusal {
+    StreamRefusal { kind: StreamRefusalKind::Trimmed, message: why.to_owned(), code: String::new() }
+}
+
+/// Where to begin. What the server does not number is begun at its oldest record, which is safe while nothing of it can
+/// have been trimmed.
+fn place(position: &Position, from_horizon: bool) -> Place<'_> {
+    match (&position.read, &position.start) {
+        (Some(read), _) => Place::After(read),
+        (None, Some(start)) if !from_horizon => Place::At(start),
+        (None, _) => Place::Horizon,
+    }
+}
+
+fn only_counted() -> impl Iterator<Item = u8> {
+    ONLY_COUNTED.iter().copied().chain(*b"\n")
+}
+
+/// The lines, with those of changes that the service made because an item's time was over only to be counted.
+fn skip_expired(records: Records) -> Vec<u8> {
+    if records.changes.iter().all(|change| !change.expired) {
+        return records.lines;
+    }
+    let mut lines = Vec::with_capacity(records.lines.len());
+    let mut from = 0;
+    for Change { expired, end, .. } in records.changes {
+        let line = records.lines.get(from..end).unwrap_or_default();
+        match expired {
+            true => lines.extend(only_counted()),
+            false => lines.extend_from_slice(line),
+        }
+        from = end;
+    }
+    lines
+}
+
+impl UnitReader for LineageReader {
+    fn urgency(&self) -> Urgency {
+        let now = self.shared.now();
+        // whoever made the last listing, all look at it
+        let is_new = self.shared.listing.known().generation != self.generation;
+        let listing = if is_new { Duration::ZERO } else { self.shared.listing.rest(now) };
+        let due = self.cursors.values().map(|cursor| cursor.due.saturating_sub(now)).min();
+        let oldest = self.lineage.reading().map(|(_, position)| position.since).min().unwrap_or(u64::MAX);
+        Urgency { need: u64::MAX - oldest, ready_in: due.map_or(listing, |due| due.min(listing)) }
+    }
+
+    fn next(&mut self, halt: &CancellationToken) -> Result<Read> {
+        if halt.is_cancelled() {
+            return Ok(Read::Halted);
+        }
+        let runtime = self.shared.runtime.clone();
+        runtime.block_on(self.step())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_is_behind_is_asked_at_once_and_an_idle_one_ever_less_often() {
+        let (mut cursor, poll, now) = (Cursor::new(), Duration::from_millis(250), Duration::from_secs(9));
+        let mut pause = |records, is_current| {
+            cursor.answered(Some(String::new()), records, now, poll, is_current);
+            cursor.due - now
+        };
+        assert_eq!(pause(7, false), Duration::ZERO);
+        assert_eq!(pause(7, true), poll);
+        let idle: Vec<Duration> = (0..100).map(|_| pause(0, false)).collect();
+        assert!(idle.is_sorted() && idle[0] == poll && idle[99] == poll * 4, "{idle:?}");
+        assert_eq!(pause(1, true), poll);
+    }
+}
