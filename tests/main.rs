@@ -36,6 +36,7 @@ mod settle;
 mod simulate;
 #[path = "../examples/simulate/simulation/mod.rs"]
 mod simulation;
+mod streams;
 mod support;
 mod tidy;
 mod verify;

@@ -13,6 +13,7 @@ pub(crate) mod proxy;
 pub(crate) mod s3;
 pub(crate) mod servers;
 pub(crate) mod small_export;
+pub(crate) mod streams_server;
 pub(crate) mod transvase;
 
 use std::path::{Path, PathBuf};
