@@ -7,6 +7,7 @@
 pub mod position;
 pub mod report;
 pub mod standing;
+pub mod stream;
 
 use crate::backfill::{self, Backfill, LoadOrder};
 use crate::checkpoint::follows::{Applied, Follows};

@@ -4,6 +4,7 @@
 mod requested;
 
 use super::config::To;
+use super::follow_stream::{self, TtlDeletesArg, UntilArg};
 use super::log::Log;
 use super::open::LIVE;
 use super::progress::Progress;
@@ -31,6 +32,10 @@ Examples:
   transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 --key pk:S,sk:S --to sqlite:orders.db
   transvase follow --from s3://backups --key pk:S,sk:S --to sqlite:orders.db
 
+  # a live table, and then its stream until told to stop, or until it is caught up
+  transvase backfill --capture --from dynamodb://orders --to sqlite:orders.db
+  transvase follow --from streams://orders --until caught-up --to sqlite:orders.db
+
   # one window more, when it has been exported
   transvase follow --from s3://backups/AWSDynamoDB/01768386924000-d339e52d --key pk:S,sk:S --to sqlite:orders.db
 
@@ -43,8 +48,9 @@ Windows that were applied before are passed over. Run the same command again aft
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Changes")]
 pub struct ChangesArgs {
-    /// An incremental export (a folder, or s3://bucket/…/AWSDynamoDB/<id>), or a folder or s3://bucket/prefix that holds
-    /// several: each must begin where the one before ends. Or the live table (dynamodb://TABLE), with --request-exports.
+    /// The stream of a live table (streams://TABLE), once `transvase backfill --capture` has copied it; or an incremental
+    /// export (a folder, or s3://bucket/…/AWSDynamoDB/<id>), or a folder or s3://bucket/prefix that holds several: each must
+    /// begin where the one before ends. Or the live table (dynamodb://TABLE), with --request-exports.
     #[arg(long, env = "TRANSVASE_FROM", value_name = "CHANGES")]
     pub from: String,
     /// An S3-compatible server instead of AWS.
@@ -80,6 +86,12 @@ pub struct FollowArgs {
     /// The name of the backfill's run [default: the DynamoDB table's name].
     #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
     pub run: Option<String>,
+    /// Of a stream: when to end [default: when told to stop].
+    #[arg(long, env = "TRANSVASE_UNTIL", value_name = "WHEN")]
+    pub until: Option<UntilArg>,
+    /// Of a stream: what to do about deletes that DynamoDB makes because an item's time to live is over.
+    #[arg(long, env = "TRANSVASE_TTL_DELETES", default_value = "apply")]
+    pub ttl_deletes: TtlDeletesArg,
     /// Stop after so many rejects in a window, or such a share of its changes (once 10,000 were read).
     #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
     pub max_rejects: String,
@@ -99,6 +111,15 @@ pub struct FollowArgs {
 /// # Errors
 /// Whatever keeps the changes from being applied, or ends it for good.
 pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
+    if let Some(table) = args.changes.from.strip_prefix(follow_stream::STREAM) {
+        return Box::pin(follow_stream::follow(args, table, typed)).await;
+    }
+    if args.until.is_some() || args.ttl_deletes == TtlDeletesArg::Skip {
+        return Err(Error::config(
+            "--until and --ttl-deletes are for a stream (--from streams://TABLE): a chain has an end, and does not tell \
+             who deleted an item",
+        ));
+    }
     let started = Instant::now();
     let to = config::to(&args.target, &args.dynamo, typed)?;
     let spill_dir = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);

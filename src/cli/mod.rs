@@ -3,6 +3,7 @@
 pub mod config;
 pub mod export;
 pub mod follow;
+pub mod follow_stream;
 pub mod log;
 pub mod open;
 pub mod output;
@@ -325,6 +326,10 @@ pub struct Backfill {
     /// Forget an earlier run of this name and begin anew. Rows stay; the new run finds them present.
     #[arg(long, env = "TRANSVASE_RESTART", value_parser = BoolishValueParser::new())]
     pub restart: bool,
+    /// Of a live table with a stream of new images: keep where its stream is in the target before the table is read, so that
+    /// `transvase follow --from streams://TABLE` can apply what changed since.
+    #[arg(long, env = "TRANSVASE_CAPTURE", value_parser = BoolishValueParser::new())]
+    pub capture: bool,
     /// Stop after so many rejects, or such a share of the items (once 10,000 were read).
     #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
     pub max_rejects: String,

@@ -5,6 +5,7 @@ use super::follow::ChangesArgs;
 use super::{DynamoArgs, MappingArgs, SourceArgs, config};
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
+use crate::driver::streams::Streams;
 use crate::error::{Error, Result};
 use crate::follow::OpenLink;
 use crate::limit::price::{self, Prices};
@@ -16,6 +17,7 @@ use crate::source::Source;
 use crate::source::dynamodb_export::chain::{Chain, Link};
 use crate::source::dynamodb_export::{ChainLocation, DynamoDbExport, ExportLocation, ExportOptions, Store};
 use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
+use crate::source::dynamodb_streams::{DynamoDbStreams, StreamOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,6 +94,22 @@ async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<Ke
     let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
     tracing::info!("table {}: reading with {budget}", table.name);
     Ok((Box::new(scan), key))
+}
+
+/// Opens the stream of a live table, which tells the table's key.
+///
+/// # Errors
+/// `Config` for a table without a stream of new images; whatever the service refuses.
+pub async fn stream(
+    args: &DynamoArgs,
+    table: &str,
+    options: StreamOptions,
+) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    let table = DynamoDb::connect(&endpoint(args)).await?.describe(table).await?;
+    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
+    let driver = Streams::connect(&endpoint(args)).await?;
+    let source = DynamoDbStreams::open(driver, tokio::runtime::Handle::current(), &table, options).await?;
+    Ok((Box::new(source), key))
 }
 
 pub(super) fn key_type(letter: char) -> KeyType {

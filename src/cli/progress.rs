@@ -57,9 +57,12 @@ impl Progress {
         let plain = !std::io::stderr().is_terminal();
         let bar = ProgressBar::new(items);
         bar.set_draw_target(if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) });
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:30} {percent:>3} % {human_pos} of {human_len} items {msg}")
-        {
+        let template = match source.description().changes && !exact {
+            // nobody knows how many will come
+            true => "{human_pos} changes {msg}",
+            false => "{bar:30} {percent:>3} % {human_pos} of {human_len} items {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_position(before);
@@ -131,6 +134,13 @@ impl Progress {
         let per_second = HumanBytes(bytes.checked_div(since.elapsed().as_secs().max(1)).unwrap_or(0));
         let in_flight = HumanBytes(load(&self.read_bytes).saturating_sub(bytes));
         let limit = self.limit();
+        if let Some(stream) = self.source.usage().stream {
+            let (behind, hours) = (stream.lag_seconds, stream.horizon_seconds as f64 / 3600.0);
+            let shards = stream.shards;
+            return format!(
+                "{rate:.0} changes/s, {behind} s behind, {shards} shards, {hours:.1} h to the horizon, limited by: {limit}"
+            );
+        }
         match (self.stages, load(&self.differences)) {
             (Stages::Comparing, differences) => {
                 format!("{rate:.0} items/s, {eta} left, {differences} seem to differ, limited by: {limit}")
@@ -194,7 +204,10 @@ impl Progress {
             let (done, items) = (before + self.done.load(Ordering::Relaxed), self.items.load(Ordering::Relaxed));
             let percent = done as f64 * 100.0 / items.max(1) as f64;
             let about = if self.exact { "" } else { "about " };
-            self.say(&format!("{percent:.1} % {done} of {about}{items} items, {}", self.state()));
+            match self.source.description().changes && !self.exact {
+                true => self.say(&format!("{done} changes, {}", self.state())),
+                false => self.say(&format!("{percent:.1} % {done} of {about}{items} items, {}", self.state())),
+            }
         }
     }
 }

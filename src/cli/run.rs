@@ -4,7 +4,7 @@
 use super::log::Log;
 use super::progress::Progress;
 use super::test_point::TestPoint;
-use super::{Backfill, ExitCode, Schema, Typed, config, export, open, output};
+use super::{Backfill, ExitCode, Schema, Typed, config, export, follow_stream, open, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
 use crate::error::Result;
@@ -35,6 +35,9 @@ pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
 /// Whatever keeps the run from beginning, or ends it for good.
 pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
+    if args.capture {
+        Box::pin(follow_stream::capture(args, typed)).await?;
+    }
     let to = config::to(&args.target, &args.dynamo, typed)?;
     let exported = match export::export(&args.export, &args.source, &args.dynamo).await? {
         Some(export::Handed::Stopped) => return Ok(ExitCode::Interrupted),
