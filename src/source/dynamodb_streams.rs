@@ -17,7 +17,7 @@ mod watch;
 
 use super::{Description, Source, UnitReader};
 use crate::driver::dynamodb::TableDescription;
-use crate::driver::streams::{StreamRefusalKind, Streams};
+use crate::driver::streams::{StreamRefusal, Streams};
 use crate::error::{Error, Result};
 use crate::model::counts::Counts;
 use crate::model::page::{Unit, UnitId, Wanted};
@@ -182,13 +182,13 @@ async fn describe(driver: &Streams, arn: &str) -> Result<listing::Described> {
     for _ in 1..DESCRIBES_MAX {
         match listing::describe(driver, arn).await {
             Ok(described) => return Ok(described),
-            Err(refusal) if matches!(refusal.kind, StreamRefusalKind::Unknown | StreamRefusalKind::Throttled(_)) => {
+            Err(refusal) if listing::passes(&refusal) => {
                 tokio::time::sleep(backoff.wait().unwrap_or_default()).await;
             }
             Err(refusal) => return Err(refusal.into_error()),
         }
     }
-    listing::describe(driver, arn).await.map_err(crate::driver::streams::StreamRefusal::into_error)
+    listing::describe(driver, arn).await.map_err(StreamRefusal::into_error)
 }
 
 /// Seconds since 1970.

@@ -4,12 +4,15 @@
 //! times a second [API reference], so closes that come together share one listing.
 
 use super::tree::Tree;
-use crate::driver::streams::{StreamRefusal, StreamRefusalKind, Streams};
+use crate::driver::streams::{StreamPage, StreamRefusal, StreamRefusalKind, Streams};
 use crate::error::{Error, Result};
 use crate::limit::retry::Backoff;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// How often a page of a listing is asked for, before the whole listing waits.
+const PAGE_TRIES: u32 = 4;
 
 /// What the last whole listing said.
 #[derive(Debug, Default)]
@@ -55,7 +58,7 @@ pub(super) struct Described {
 pub(super) async fn describe(driver: &Streams, arn: &str) -> Result<Described, StreamRefusal> {
     let (mut shards, mut after) = (Vec::new(), None);
     loop {
-        let page = driver.describe(arn, after.as_deref()).await?;
+        let page = page(driver, arn, after.as_deref()).await?;
         shards.extend(page.shards);
         match page.next {
             // a server that gives the same page again would have us ask for ever
@@ -63,6 +66,23 @@ pub(super) async fn describe(driver: &Streams, arn: &str) -> Result<Described, S
             _ => return Ok(Described { status: page.status, view: page.view, tree: Tree::new(shards) }),
         }
     }
+}
+
+/// A page of the description: asked for again at once, so that one refusal does not cost the pages before it.
+async fn page(driver: &Streams, arn: &str, after: Option<&str>) -> Result<StreamPage, StreamRefusal> {
+    let mut backoff = Backoff::throttled(rand::random());
+    for _ in 1..PAGE_TRIES {
+        match driver.describe(arn, after).await {
+            Err(refusal) if passes(&refusal) => tokio::time::sleep(backoff.wait().unwrap_or_default()).await,
+            answered => return answered,
+        }
+    }
+    driver.describe(arn, after).await
+}
+
+/// Whether the same question may be answered a moment later.
+pub(super) fn passes(refusal: &StreamRefusal) -> bool {
+    matches!(refusal.kind, StreamRefusalKind::Unknown | StreamRefusalKind::Throttled(_))
 }
 
 impl Listing {
@@ -121,8 +141,7 @@ impl Listing {
                 *lock(&self.due) = Due { at: now + pause, soonest: now + self.least };
             }
             Err(refusal) => {
-                let again = matches!(refusal.kind, StreamRefusalKind::Unknown | StreamRefusalKind::Throttled(_));
-                let Some(wait) = backoff.wait().filter(|_| again) else { return Err(gone(arn, refusal)) };
+                let Some(wait) = backoff.wait().filter(|_| passes(&refusal)) else { return Err(gone(arn, refusal)) };
                 *lock(&self.due) = Due { at: now + wait, soonest: now + wait };
             }
         }
