@@ -12,6 +12,7 @@ use crate::mapping::ddl::quote;
 use crate::mapping::{ColumnType, Mapping};
 use crate::model::counts::Digest;
 use crate::model::dialect::Dialect;
+use crate::model::hex;
 use crate::model::rows::CellRef;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Arguments;
@@ -125,7 +126,7 @@ impl ServerText {
                 (CellRef::Text(json), Text::Json) => json::write(json, text).then_some(())?,
                 (CellRef::Text(number), Text::Decimal(scale)) => write_padded(number, *scale, text),
                 (CellRef::Text(bytes) | CellRef::Bytes(bytes), Text::Hex) => {
-                    bytes.iter().for_each(|byte| write(text, format_args!("{byte:02X}")));
+                    hex::push_upper(bytes, text);
                 }
                 (CellRef::Text(bytes) | CellRef::Bytes(bytes), _) => text.extend_from_slice(bytes),
             }
