@@ -162,6 +162,42 @@ fn write(text: &mut Vec<u8>, value: Arguments<'_>) {
 mod tests {
     use super::*;
 
+    fn of_orders(dialect: Dialect) -> ServerText {
+        let key = crate::mapping::parse_key("pk:S,sk:B").unwrap();
+        ServerText::new(&Mapping::document(&key, "t", &[]).unwrap(), 0, dialect).unwrap()
+    }
+
+    #[test]
+    fn a_range_of_any_number_of_rows_is_answered_with_the_checksums_of_its_words() {
+        let text = of_orders(Dialect::MariaDb);
+        let (mut together, mut words) = (Digest::default(), [0; 4]);
+        for rows in 0..5_u64 {
+            let hex: String = words.iter().map(|word| format!("{word:08x}")).collect();
+            assert_eq!(text.answer(together, rows), hex, "{rows} rows");
+            assert_eq!(of_orders(Dialect::MySql).answer(together, rows), together.to_string());
+            let row: [u8; 16] = Sha256::digest(rows.to_be_bytes())[..16].try_into().unwrap();
+            together.add(Digest::from(row));
+            row.chunks(4).zip(&mut words).for_each(|(row, word)| *word ^= crc32fast::hash(row));
+        }
+    }
+
+    #[test]
+    fn rows_have_one_text_only_if_their_cells_are_the_same() {
+        let text = of_orders(Dialect::MariaDb);
+        let rows = [
+            [CellRef::Bytes(b"a"), CellRef::Bytes(b"b"), CellRef::Text(b"{}")],
+            [CellRef::Bytes(b"ab"), CellRef::Bytes(b""), CellRef::Text(b"{}")],
+            [CellRef::Bytes(b"a\xffb"), CellRef::Bytes(b""), CellRef::Text(b"{}")],
+            [CellRef::Bytes(b"a"), CellRef::Bytes(b"\xfe"), CellRef::Text(b"{}")],
+            [CellRef::Bytes(b"a"), CellRef::Null, CellRef::Text(b"{}")],
+        ];
+        let mut room = Vec::new();
+        let mut digests: Vec<_> = rows.iter().map(|row| text.digest(row.iter().copied(), &mut room).unwrap()).collect();
+        digests.sort_by_key(|digest| digest.bytes());
+        digests.dedup();
+        assert_eq!(digests.len(), rows.len());
+    }
+
     #[test]
     fn a_decimal_is_padded_to_its_columns_scale_whatever_spelling_it_comes_in() {
         let padded = |number: &str, scale| {
