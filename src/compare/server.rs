@@ -110,7 +110,7 @@ impl ServerText {
         if self.dialect == Dialect::MySql {
             return digest.to_string();
         }
-        let zeros = if rows % 2 == 0 { crc32fast::hash(&[0; 4]) } else { 0 };
+        let zeros = if rows.is_multiple_of(2) { crc32fast::hash(&[0; 4]) } else { 0 };
         digest.bytes().chunks(4).map(|word| format!("{:08x}", crc32fast::hash(word) ^ zeros)).collect()
     }
 
