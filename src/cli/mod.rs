@@ -12,6 +12,7 @@ pub mod rejects;
 pub mod run;
 pub mod test_point;
 pub mod verify;
+pub mod watch;
 
 use crate::limit::price;
 use clap::builder::BoolishValueParser;

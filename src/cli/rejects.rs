@@ -1,20 +1,16 @@
 //! `transvase rejects`: its flags, one library call each, and what is printed.
 
-use super::log::Log;
-use super::test_point::TestPoint;
-use super::{ExitCode, MappingArgs, OnConflictArg, TargetArgs, TlsMode, Typed, config, output};
+use super::{ExitCode, MappingArgs, OnConflictArg, TargetArgs, TlsMode, Typed, config, output, watch};
 use crate::checkpoint::review::{Filter, Kind};
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::model::reject::RejectStates;
-use crate::monitor::{Monitor, Monitors};
 use crate::rejects::{self, Listing, RetryOptions, RetryReport};
 use crate::sink::OnConflict;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
@@ -192,31 +188,14 @@ async fn retry(args: &Retry, typed: Typed) -> Result<ExitCode> {
         live_target: args.live_target,
         create_tables: args.create_tables,
     };
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let monitor: Arc<dyn Monitor> = Arc::new(Monitors(monitors));
+    let monitor = watch::monitors(Vec::new())?;
     let stop = CancellationToken::new();
-    tokio::spawn(stop_at_signal(stop.clone()));
+    // a page of rejects takes a moment: nothing is said of it
+    tokio::spawn(watch::stop_at_signals(stop.clone(), None));
     let report = rejects.retry(&mapping, options, &stop, &monitor).await?;
     output::print(&retried(&report));
     written(&report, args.report.as_deref())?;
     Ok(if report.complete { code(&report.states) } else { ExitCode::Interrupted })
-}
-
-/// A signal asks for an orderly stop. A second one need not: a page of rejects takes a moment.
-async fn stop_at_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    stop.cancel();
 }
 
 async fn open(on: &On, typed: Typed) -> Result<rejects::Rejects> {

@@ -1,19 +1,15 @@
 //! One library call a verb, between reading the configuration and printing the result.
-#![expect(clippy::disallowed_methods, reason = "wall time and the second signal belong to the process")]
+#![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
-use super::log::Log;
 use super::progress::Progress;
-use super::test_point::TestPoint;
+use super::watch::Watch;
 use super::{Backfill, ExitCode, Schema, Typed, config, export, open, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
 use crate::error::Result;
 use crate::mapping::ddl::{add_indexes, create_table};
-use crate::monitor::{Monitor, Monitors};
-use crate::report::{Meter, ProcessReport};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// `transvase schema`.
 ///
@@ -63,43 +59,11 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     for line in run.advice().await? {
         progress.say(&format!("advice: {line}"));
     }
-    let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let stop = CancellationToken::new();
-    tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
-    let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
-    progress.finish();
+    let watch = Watch::begin(started, progress)?;
+    let ended = run.run(watch.stop(), watch.monitor()).await;
+    let process = watch.end(&*source);
     let (mut report, error) = ended?;
-    report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
+    report.process = process;
     output::print(&output::table(&report));
-    if let Some(path) = &args.report {
-        output::write_json(&report, path)?;
-    }
-    match error {
-        Some(error) => Err(error),
-        None => Ok(output::code_of_status(report.status)),
-    }
-}
-
-/// The first signal asks for an orderly stop; the second ends the process: it is safe to, at any time.
-pub(super) async fn signals(stop: CancellationToken, progress: Arc<Progress>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    for round in 0.. {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if round > 0 {
-            std::process::exit(ExitCode::Interrupted as i32);
-        }
-        progress.say("stopping: pages in flight are being finished; once more to stop at once");
-        stop.cancel();
-    }
+    output::ended(&report, args.report.as_deref(), error, output::code_of_status(report.status))
 }

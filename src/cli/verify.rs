@@ -2,19 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
 use super::config::{self, To};
-use super::log::Log;
 use super::progress::{Progress, Stages};
-use super::run::signals;
-use super::test_point::TestPoint;
+use super::watch::Watch;
 use super::{DynamoArgs, ExitCode, MappingArgs, SourceArgs, SpareArgs, TargetArgs, Typed, Width, open, output};
 use crate::checkpoint::run::RunState;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
-use crate::monitor::{Monitor, Monitors};
 use crate::pipeline::MaxRejects;
-use crate::report::{Meter, ProcessReport};
 use crate::verify::after::After;
 use crate::verify::check::{self, Expected};
 use crate::verify::options::{Level, Options, Sample};
@@ -26,7 +22,6 @@ use indicatif::HumanCount;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Shown after the flags.
 pub const EXAMPLES: &str = "\
@@ -169,26 +164,14 @@ pub async fn verify(args: &VerifyArgs, typed: Typed) -> Result<ExitCode> {
             progress.say(&format!("{about}{items} items to read and compare, seed {}", run.seed()));
         }
     }
-    let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let stop = CancellationToken::new();
-    tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
-    let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
-    progress.finish();
+    let watch = Watch::begin(started, progress)?;
+    let ended = run.run(watch.stop(), watch.monitor()).await;
+    let process = watch.end(&*source);
     let (mut report, error) = ended?;
-    report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
+    report.process = process;
     output::print(&text(&report));
     output::print(&files(&args.after, report.status));
-    if let Some(path) = &args.report {
-        output::write_json(&report, path)?;
-    }
-    match error {
-        Some(error) => Err(error),
-        None => Ok(code(report.status)),
-    }
+    output::ended(&report, args.report.as_deref(), error, code(report.status))
 }
 
 /// Where what was asked for is to be found.

@@ -171,9 +171,10 @@ impl Clustered {
             return Ok(Some(runs));
         }
         if !self.source.description().exact {
+            let items = self.source.description().items;
             return Err(Error::refused(format!(
                 "run {}: {} sorted runs are lost or damaged, and a live table cannot be read twice alike: begin anew with \
-                 --restart",
+                 --restart, which reads the whole table again, about {items} items",
                 self.checkpoint.run(),
                 lost.len()
             )));

@@ -10,6 +10,7 @@ use crate::mapping::ddl::{add_indexes, create_table, quote};
 use crate::mapping::fit::{self, Finding, FoundColumn, FoundTable, KeyPart, Severity};
 use crate::model::counts::{Canary, KeyCell};
 use crate::model::dialect::Dialect;
+use crate::model::hex;
 use crate::model::rows::CellRef;
 use sha2::{Digest, Sha256};
 
@@ -223,8 +224,7 @@ async fn identity(session: &mut Session, table: &str, found: &FoundTable) -> Fau
         }
     };
     let digest = Sha256::digest(format!("{found:?}"));
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{digest} {made}"))
+    Ok(format!("{} {made}", hex::lower(&digest[..8])))
 }
 
 fn first_text(rows: &[Vec<Fetched>]) -> String {

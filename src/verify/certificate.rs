@@ -9,6 +9,7 @@ use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::model::counts::Compared;
+use crate::model::hex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -203,7 +204,7 @@ pub fn place(target: &Target) -> String {
 
 /// SHA-256 in hex. A JSON object prints its members in order of their names.
 fn fingerprint(body: &Value) -> String {
-    Sha256::digest(body.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::lower(&Sha256::digest(body.to_string()))
 }
 
 #[cfg(test)]

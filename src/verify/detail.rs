@@ -7,6 +7,7 @@ use super::sides::{Row, Seen};
 use crate::mapping::Table;
 use crate::model::counts::{Digest, KeyCell};
 use crate::model::difference::Kind;
+use crate::model::hex;
 use crate::model::rows::CellRef;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -56,8 +57,7 @@ impl Detail {
                 Value::Object((0..table.columns.len()).map(cell).collect())
             }
             false => {
-                let digest: String =
-                    row.digest.bytes().iter().take(SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
+                let digest = hex::lower(&row.digest.bytes()[..SHOWN_BYTES]);
                 json!({"type": "row", "length": row.rows.row_bytes(row.at), "sha256": digest})
             }
         };
@@ -106,8 +106,7 @@ fn shown(cell: CellRef<'_>, show_values: bool) -> Value {
         (true, "binary") => json!({"base64": STANDARD.encode(bytes)}),
         (true, _) => Value::from(String::from_utf8_lossy(&bytes).into_owned()),
         (false, _) => {
-            let digest: String =
-                Sha256::digest(&bytes).iter().take(SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
+            let digest = hex::lower(&Sha256::digest(&bytes)[..SHOWN_BYTES]);
             json!({"type": ty, "length": bytes.len(), "sha256": digest})
         }
     }

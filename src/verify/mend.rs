@@ -33,6 +33,7 @@ use crate::limit::retry::Backoff;
 use crate::model::difference::{Candidate, Kind};
 use crate::model::rows::Rows;
 use crate::source::lookup::Turn;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,11 +157,18 @@ impl TableMender {
                 },
             };
             if matches!(fault.kind, FaultKind::Blocked | FaultKind::Denied) {
+                let tables = self.ends.mapping.tables();
+                let named: BTreeSet<&str> = sorted
+                    .iter()
+                    .filter_map(|one| tables.get(one.candidate.table))
+                    .map(|table| table.name.as_str())
+                    .collect();
                 return Err(Error::new(
                     ErrorKind::Config,
                     format!(
-                        "mending needs the right to insert, update and delete in the target's tables: error {}; nothing \
-                         of these rows was written",
+                        "mending needs the right to select, insert, update and delete in {}: error {}; nothing of these \
+                         rows was written",
+                        Vec::from_iter(named).join(", "),
                         fault.code
                     ),
                 ));
