@@ -12,7 +12,7 @@ use crate::sink::dynamodb::pace::Pace;
 use crate::sink::dynamodb::preflight;
 use crate::source::Source;
 use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
-use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
+use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions, SharedPurse};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,7 +25,8 @@ pub fn is_live(args: &SourceArgs) -> bool {
     args.from.starts_with(LIVE)
 }
 
-/// Opens the source; a live table tells its key as well. S3 objects are checked in the folder `spill`.
+/// Opens the source; a live table tells its key as well, and is paid for from `purse`. S3 objects are checked in the folder
+/// `spill`.
 ///
 /// # Errors
 /// `Config`; `Corrupt` for an export whose manifests are not whole; whatever a live table refuses.
@@ -33,9 +34,10 @@ pub async fn source(
     args: &SourceArgs,
     dynamo: &DynamoArgs,
     spill: PathBuf,
+    purse: &SharedPurse,
 ) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
     match args.from.strip_prefix(LIVE) {
-        Some(table) => scan(dynamo, table).await,
+        Some(table) => scan(dynamo, table, purse).await,
         None => Ok((Box::new(export(args, spill).await?), Vec::new())),
     }
 }
@@ -74,21 +76,31 @@ pub fn endpoint(args: &DynamoArgs) -> Endpoint {
     Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() }
 }
 
-/// Opens a live table, which tells its key.
-async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
-    let driver = DynamoDb::connect(&endpoint(args)).await?;
-    let table = driver.describe(table).await?;
-    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
-    let options = ScanOptions {
+/// How a live table is read.
+///
+/// # Errors
+/// `Config` for a budget that is none.
+pub fn scan_options(args: &DynamoArgs) -> Result<ScanOptions> {
+    Ok(ScanOptions {
         segments: args.segments,
         consistent: args.consistent_read,
         budget: args.read_capacity.parse()?,
         prices: Prices { read: args.read_price, ..price::DEFAULT },
         max_cost: args.max_cost,
-    };
-    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
+    })
+}
+
+/// Opens a live table, which tells its key and is paid for from `purse`.
+///
+/// # Errors
+/// `Config`, and whatever the table refuses.
+pub async fn scan(args: &DynamoArgs, table: &str, purse: &SharedPurse) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    let driver = DynamoDb::connect(&endpoint(args)).await?;
+    let table = driver.describe(table).await?;
+    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
+    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, scan_options(args)?)?;
     tracing::info!("table {}: reading with {budget}", table.name);
-    Ok((Box::new(scan), key))
+    Ok((Box::new(scan.paying_from(Arc::clone(purse))?), key))
 }
 
 pub(super) fn key_type(letter: char) -> KeyType {

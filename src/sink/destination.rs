@@ -13,6 +13,7 @@ use crate::checkpoint::run::TargetTable;
 use crate::driver::dynamodb::{DynamoDb, TableDescription};
 use crate::driver::fault::Fault;
 use crate::driver::pool::{Loan, Pool};
+use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::mapping::{Mapping, Table};
@@ -154,6 +155,20 @@ impl Destination {
             Destination::DynamoDb(target) => {
                 preflight::inspect(&target.db, &target.description.name, mapping.target_key()).await
             }
+        }
+    }
+
+    /// What changes when a table of the target is made anew, altered or truncated, as far as its store tells; none when it is
+    /// gone. `session` is one to the database of rows or state.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn identity(&self, session: &mut Session, table: &str) -> Result<Option<String>> {
+        match self {
+            Destination::Sql(_) => inspect::identity_of(session, table)
+                .await
+                .map_err(|fault| fault.into_error(&format!("looking at table {table}"))),
+            Destination::DynamoDb(target) => target.db.describe(table).await.map(|found| Some(found.identity())),
         }
     }
 

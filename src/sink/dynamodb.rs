@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use writing::Writing;
 
+pub mod conditional;
 pub mod pace;
 pub mod preflight;
 mod queue;
