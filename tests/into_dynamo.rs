@@ -10,6 +10,7 @@ use crate::support::transvase::soak;
 use serde_json::{Value, json};
 use std::path::Path;
 
+mod retried;
 mod verified;
 mod within_budget;
 

@@ -4,6 +4,7 @@ use super::config::To;
 use super::{DynamoArgs, MappingArgs, SourceArgs, config};
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
+use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::limit::price::{self, Prices};
 use crate::mapping::{KeyAttribute, KeyType, Mapping};
@@ -59,15 +60,30 @@ pub async fn destination(
             Ok((Destination::Sql(target), mapping))
         }
         To::DynamoDb { table, state } => {
-            let db = DynamoDb::connect(&endpoint(dynamo)).await?;
-            let description = db.describe(&table).await?;
-            let mapping = config::item_mapping(args, &table, key, &preflight::key_of(&description)?)?;
-            let (pace, budget) = Pace::new(db.clone(), &description, dynamo.write_capacity.parse()?)?;
-            tracing::info!("table {table}: writing with {budget}");
-            let target = DynamoDbTarget { db, description, pace: Arc::new(pace), state };
-            Ok((Destination::DynamoDb(Box::new(target)), mapping))
+            let opened = items(&endpoint(dynamo), &table, state, &dynamo.write_capacity, (args, key)).await?;
+            Ok((Destination::DynamoDb(Box::new(opened.0)), opened.1))
         }
     }
+}
+
+/// A DynamoDB table as a target, written with what `capacity` says of its own, and how items become its items; `key` is the
+/// source's, where it tells.
+///
+/// # Errors
+/// `Config`, and whatever the table refuses.
+pub async fn items(
+    endpoint: &Endpoint,
+    table: &str,
+    state: Target,
+    capacity: &str,
+    (args, key): (&MappingArgs, &[KeyAttribute]),
+) -> Result<(DynamoDbTarget, Arc<Mapping>)> {
+    let db = DynamoDb::connect(endpoint).await?;
+    let description = db.describe(table).await?;
+    let mapping = config::item_mapping(args, table, key, &preflight::key_of(&description)?)?;
+    let (pace, budget) = Pace::new(db.clone(), &description, capacity.parse()?)?;
+    tracing::info!("table {table}: writing with {budget}");
+    Ok((DynamoDbTarget { db, description, pace: Arc::new(pace), state }, mapping))
 }
 
 /// Where DynamoDB is.

@@ -81,6 +81,30 @@ pub struct SinkOptions<'a> {
     pub health: Option<Arc<Health>>,
 }
 
+impl DynamoDbTarget {
+    /// What a sink for items of `mapping` is made from, one for few of them that nobody watches over.
+    #[must_use]
+    pub fn sink_options(&self, mapping: &Mapping) -> DynamoDbSinkOptions {
+        DynamoDbSinkOptions {
+            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
+            table: self.description.name.clone(),
+            on_conflict: OnConflict::Keep,
+            guarded: false,
+            source_stands_still: false,
+            again: true,
+            requests: REQUESTS_PER_WRITER,
+            seed: 0,
+        }
+    }
+
+    /// A sink for the table that records in `journal`.
+    #[must_use]
+    pub fn sink(&self, journal: SqlSink, options: DynamoDbSinkOptions, monitor: Arc<dyn Monitor>) -> DynamoDbSink {
+        let requests = Arc::new(TableRequests { db: self.db.clone(), table: self.description.name.clone() });
+        DynamoDbSink::new(requests, Arc::clone(&self.pace), journal, options, monitor)
+    }
+}
+
 impl Destination {
     /// The database of the control tables. `null:` keeps its ledger in memory, so that its counts add up by the same
     /// rules.
@@ -240,18 +264,16 @@ impl Destination {
         let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor))
             .watched_by(options.health.clone());
         let Destination::DynamoDb(target) = self else { return Arc::new(sql) };
-        let table = target.description.name.clone();
         let dynamodb = DynamoDbSinkOptions {
-            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
-            table: table.clone(),
             on_conflict: options.on_conflict,
             guarded: guarded.first().copied().unwrap_or(false),
             source_stands_still: options.source_stands_still,
+            again: false,
             requests: options.writers * REQUESTS_PER_WRITER,
             seed: options.seed,
+            ..target.sink_options(mapping)
         };
-        let requests = Arc::new(TableRequests { db: target.db.clone(), table });
-        Arc::new(DynamoDbSink::new(requests, Arc::clone(&target.pace), sql, dynamodb, monitor))
+        Arc::new(target.sink(sql, dynamodb, monitor))
     }
 
     async fn loan<'p>(&self, pool: &'p Pool) -> Result<Loan<'p>> {

@@ -33,6 +33,7 @@ pub mod conditional;
 pub mod pace;
 pub mod preflight;
 mod queue;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -90,6 +91,9 @@ pub struct DynamoDbSinkOptions {
     pub guarded: bool,
     /// The source gives the same items at every reading, as an export does and a live table does not.
     pub source_stands_still: bool,
+    /// Its items may have been put before, by a process that could not say so: rejects that are tried again, of which no
+    /// ledger tells.
+    pub again: bool,
     /// Requests at once, of all batches.
     pub requests: usize,
     /// The shuffle's seed.
