@@ -2,6 +2,7 @@
 //! again ([`settle`]), mended if that was asked for ([`mend`]), listed and certified; and what is left is told ([`report`]).
 
 pub mod after;
+mod bound;
 pub mod case;
 pub mod certificate;
 pub mod check;

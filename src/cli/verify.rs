@@ -44,6 +44,9 @@ Examples:
   # a look at one item in a hundred
   transvase verify --sample 1% --from ./export --key pk:S,sk:S --to sqlite:orders.db
 
+  # a copy in another DynamoDB table, with the state of its run; both tables are read within the budget
+  transvase verify --from dynamodb://orders --to dynamodb://orders-v2 --mapping v2.toml --read-capacity 30%
+
   # mend what is missing or different, and certify the result; later: does the certificate still stand?
   transvase verify --repair --certificate orders.cert.json --from ./export --key pk:S,sk:S --to sqlite:orders.db
   transvase verify --check orders.cert.json --from ./export --key pk:S,sk:S --to sqlite:orders.db

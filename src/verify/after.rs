@@ -86,6 +86,7 @@ impl Verify {
             patience: pair.patience(),
             accounted: accounted(&self.target, &run, after.run.is_some(), &self.mapping).await?,
             tables: self.mapping.tables(),
+            is_items: self.copy.is_some(),
             show_values: after.show_values,
             monitor: &**monitor,
         };

@@ -67,7 +67,6 @@ impl ItemsCopy {
     ) -> Result<Self> {
         let table = target.description.name.as_str();
         let mapping = Arc::new(Mapping::items(source.target_key(), table)?);
-        let lookup = scan.lookup().ok_or_else(|| Error::internal("the target table cannot be looked up"))?;
         let key = source.target_key().iter().map(|attribute| attribute.name.clone()).collect();
         let writes = Conditional::new(target.db.clone(), table, key, Arc::clone(&target.pace));
         let mut checkpoint = Checkpoint::open(Arc::clone(pool), run).await?;
@@ -78,6 +77,8 @@ impl ItemsCopy {
         if let Some((Settings { derived: Some(derived), .. }, _)) = &found {
             scan.adopt(derived, &checkpoint.totals().await?)?;
         }
+        // not before it has adopted what was derived: whoever looks up shares the scan
+        let lookup = scan.lookup().ok_or_else(|| Error::internal("the target table cannot be looked up"))?;
         let description = scan.description();
         let own = Settings {
             source: description.identity.clone(),

@@ -6,14 +6,13 @@
 //! on where it was. One that was finished begins anew: both sides may have changed since.
 
 use super::after::Looked;
+use super::bound::{COPY_PREFIX, NAME_PREFIX, altered, digests, inspect, items_of, name, settings};
 use super::items_copy::{ItemsCopy, ReadBack};
 use super::options::{Level, Options, Sample, check};
 use super::report::{Verdicts, VerifyReport, VerifyStatus};
 use crate::checkpoint::certificates;
-use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
-use crate::checkpoint::schema::MAX_NAME;
-use crate::compare::narrow::{Digests, Narrow};
-use crate::compare::server::ServerText;
+use crate::checkpoint::run::{Checkpoint, RunState, Settings};
+use crate::compare::narrow::Narrow;
 use crate::driver::pool::Pool;
 use crate::driver::target::Target;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +26,6 @@ use crate::report::ProcessReport;
 use crate::sink::compare::{Comparing, ComparingOptions, Depth, Theirs};
 use crate::sink::destination::{Destination, Facts};
 use crate::sink::health::Health;
-use crate::sink::inspect::{Create, Inspected};
 use crate::sink::scan::key_kinds;
 use crate::source::Source;
 use crate::spill::dir::SpillDir;
@@ -40,12 +38,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Sessions of the verification's own database: claims, folds and heartbeats beside what is recorded.
 const STATE_SESSIONS: usize = 4;
-
-/// What the name of a verification begins with, so that it can lie beside a backfill of the same table.
-const NAME_PREFIX: &str = "verify:";
-
-/// And that of the reading of its target, where that is a DynamoDB table.
-const COPY_PREFIX: &str = "verify-to:";
 
 /// Shorter than this, a busy machine would lose its sessions.
 const IDLE_MIN: Duration = Duration::from_secs(2);
@@ -434,74 +426,4 @@ fn patient(mut target: Target, options: &Options) -> Target {
         mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
     }
     target
-}
-
-/// The name that a verification of a DynamoDB table has.
-fn name(prefix: &str, table: &str) -> String {
-    let room = MAX_NAME - prefix.len();
-    // the end tells more than the beginning
-    let skip = table.chars().count().saturating_sub(room);
-    format!("{prefix}{}", table.chars().skip(skip).collect::<String>())
-}
-
-/// The tables of the target, each of which must be such that it can hold the rows.
-async fn inspect(destination: &Destination, pool: &Pool, mapping: &Mapping) -> Result<Vec<TargetTable>> {
-    let Inspected { tables, warnings } = destination.inspect(pool, mapping, Create::Nothing).await?;
-    for warning in warnings {
-        tracing::info!("{warning}");
-    }
-    Ok(tables)
-}
-
-/// The first table that is not what it was.
-fn altered<'t>(then: &'t [TargetTable], now: &[TargetTable]) -> Option<&'t str> {
-    let mut tables = then.iter().zip(now);
-    tables
-        .find(|(then, now)| then.name != now.name || then.identity != now.identity)
-        .map(|(then, _)| then.name.as_str())
-}
-
-/// What is kept of each row. An export has one spelling, and so has what was made of it; a live table may answer in another
-/// order each time.
-fn digests(mapping: &Mapping, destination: &Destination, facts: &Facts, level: Level, stands_still: bool) -> Digests {
-    let texts = || (0..mapping.tables().len()).map(|table| ServerText::new(mapping, table, facts.dialect)).collect();
-    match level {
-        Level::Counts => Digests::None,
-        // no server digests items
-        Level::Digest if matches!(destination, Destination::DynamoDb(_)) => Digests::Canonical,
-        Level::Digest if stands_still => Digests::Server(texts()),
-        Level::Digest => Digests::Both(texts()),
-        Level::Full => Digests::Canonical,
-    }
-}
-
-/// The fingerprint and the defaults of a new verification.
-fn settings(
-    source: &Arc<dyn Source>,
-    mapping: &Mapping,
-    destination: &Destination,
-    tables: Vec<TargetTable>,
-    options: &Options,
-) -> Settings {
-    let description = source.description();
-    let sample = options.sample.map(|Sample(millionths)| format!(", {millionths} millionths")).unwrap_or_default();
-    Settings {
-        source: description.identity.clone(),
-        mapping: mapping.identity(),
-        on_conflict: String::new(),
-        live_target: true,
-        tables,
-        seed: options.pipeline.seed,
-        page_bytes: options.pipeline.page_bytes,
-        items: description.items,
-        derived: description.derived.clone(),
-        clustered: true,
-        begun_us: None,
-        compares: Some(format!("{destination}, {}{sample}", options.level.name())),
-    }
-}
-
-/// Items of some units, where all of them tell; else all of the source's.
-fn items_of(units: &[Unit], all: u64) -> u64 {
-    units.iter().map(|unit| unit.items).sum::<Option<u64>>().unwrap_or(all)
 }

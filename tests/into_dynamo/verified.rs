@@ -21,7 +21,8 @@ fn verify(server: &DynamoServer, folder: &Path, from: &str, args: &[&str]) -> En
     let spill = folder.display().to_string();
     let engine = Engine::new(&["verify", "--from", from, "--to", "dynamodb://copy", "--endpoint-url", &url])
         .args(&["--state", &state, "--spill-dir", &spill, "--segments", "5"])
-        .args(&["--read-capacity", "unlimited", "--write-capacity", "unlimited"])
+        .args(&["--write-capacity", "unlimited"])
+        .env("TRANSVASE_READ_CAPACITY", "unlimited")
         .args(args)
         .report();
     AWS_ENVIRONMENT.into_iter().fold(engine, |engine, (name, value)| engine.env(name, value))
@@ -76,7 +77,7 @@ fn name_of(item: &Value) -> String {
 /// Damages the copy: what is to be found.
 fn damage(server: &DynamoServer) -> Found {
     let mut found = Found::new();
-    let mut note = |item: &Value, kind: &str| drop(found.insert((name_of(item), kind.to_owned())));
+    let mut note = |item: &Value, kind: &str| assert!(found.insert((name_of(item), kind.to_owned())));
     for (id, (attribute, value)) in (0..).zip(alterations()) {
         let mut altered = item(id);
         match value {
@@ -85,6 +86,17 @@ fn damage(server: &DynamoServer) -> Found {
         }
         put(server, "copy", &altered);
         note(&altered, "different");
+    }
+    // more attributes than one request may name
+    let wide = |id: u64, pk: String| {
+        let mut wide = item(id);
+        wide["pk"] = json!({"S": pk});
+        (0..150).for_each(|number| wide[format!("x{number}")] = json!({"N": number.to_string()}));
+        wide
+    };
+    for (item, kind) in [(wide(20, "id-20".into()), "different"), (wide(21, "wide".into()), "extra")] {
+        put(server, "copy", &item);
+        note(&item, kind);
     }
     for id in 100..105 {
         delete(server, "copy", &item(id));
@@ -161,7 +173,34 @@ fn all_damage_of_items_is_found_at_full_and_that_of_keys_at_counts() {
             assert_eq!(outcome.number("/tables/0/target"), before.len() as u64, "{from}, {level}");
         }
     }
+    // each attribute that differs is named, and no value told
+    verify(&server, folder.path(), &export, &args("full")).run().expect(5);
+    let lines = listed(&list);
+    let named = |attribute: &str| lines.iter().any(|line| line["column"] == attribute);
+    assert!(alterations().iter().all(|(attribute, _)| named(attribute)) && named("x149"), "{lines:?}");
+    assert!(!std::fs::read_to_string(&list).unwrap().contains("12345678901234567890123456789012345679"));
     assert!(server.items("copy") == before, "a verification has written to its target");
+}
+
+#[test]
+fn both_tables_are_read_within_a_budget_and_paid_from_one_purse() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, export) = begin(folder.path());
+    let priced = ["--read-price", "1000000"];
+    let spent = |outcome: &Outcome| {
+        let source = &outcome.report["process"]["source"];
+        (source["read_units"].as_f64().unwrap(), source["dollars"].as_f64().unwrap())
+    };
+    let one = spent(&verify(&server, folder.path(), &export, &priced).run().expect(0));
+    let both = spent(&verify(&server, folder.path(), "dynamodb://source", &priced).run().expect(0));
+    assert_eq!((one.0 * 2.0, one.1 * 2.0), both, "the tables are the same");
+    // a quarter of what it costs in a second: it takes longer than one, however fast the machine is
+    let budget = format!("{:.0}", (one.0 / 4.0).ceil());
+    let slow = verify(&server, folder.path(), &export, &["--read-capacity", &budget]).run().expect(0);
+    let seconds = slow.report["process"]["wall_seconds"].as_f64().unwrap();
+    assert!(seconds > 1.0, "{} units at {budget} a second in {seconds} s", one.0);
+    let stopped = verify(&server, folder.path(), "dynamodb://source", &["--max-cost", "0.000001"]).run();
+    assert!(stopped.code() != Some(0) && stopped.stderr.contains("--max-cost"), "{}", stopped.stderr);
 }
 
 #[test]
@@ -195,12 +234,8 @@ fn what_is_mended_is_as_the_source_has_it_and_a_certificate_says_so() {
         assert_eq!(deleted.number("/verdicts/repaired"), extras, "{}", deleted.stdout);
         assert!(server.items("copy") == truth, "{from}: the tables differ");
         verify(&server, folder.path(), from, &certified).run().expect(0);
-        let check = |args: &[&str], code| {
-            let checked = verify(&server, folder.path(), from, &["--check", certified[1]]).args(args);
-            checked.run().expect(code).stdout
-        };
-        assert!(check(&[], 0).contains("it stands (level full"));
-        assert!(check(&["--max-age", "0s"], 0).contains("stands") || check(&["--max-age", "0s"], 5).contains("stale"));
+        let checked = verify(&server, folder.path(), from, &["--check", certified[1]]).run().expect(0);
+        assert!(checked.stdout.contains("it stands (level full"), "{}", checked.stdout);
         std::fs::remove_file(&certificate).unwrap();
     }
 }
@@ -241,11 +276,13 @@ fn a_verification_that_is_killed_goes_on_to_the_same_result() {
     let args = ["--differences", list.to_str().unwrap()];
     for from in [export.as_str(), "dynamodb://source"] {
         let whole = told(&verify(&server, folder.path(), from, &args).run().expect(5));
-        for points in [
+        let deaths = [
             &["unit-claimed:3", "committed:2", "load-begun:1", "look-begun:1"][..],
             &["page-encoded:4", "run-written:1", "committed:6", "judged:1", "run-complete:1"],
-        ] {
-            for point in points {
+        ];
+        // of a live source each candidate is looked at for seconds
+        for points in &deaths[..if soak() || from == export { 2 } else { 1 }] {
+            for point in *points {
                 let died = verify(&server, folder.path(), from, &args).env("TRANSVASE_ABORT_AT", point).run();
                 assert!(died.signal().is_some(), "{from}: it did not die at {point}\n{}{}", died.stdout, died.stderr);
             }

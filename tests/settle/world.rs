@@ -258,6 +258,7 @@ pub(super) async fn settle(pair: &Pair, docket: &dyn Docket, patience: Patience,
         patience,
         accounted: Accounted::new(),
         tables: pair.mapping.tables(),
+        is_items: !pair.mapping.target_key().is_empty(),
         show_values: false,
         monitor: &Monitors::default(),
     };

@@ -127,6 +127,7 @@ impl Conditional {
         send: impl Fn() -> BoxFuture<'s, std::result::Result<Charged, Refusal>> + Send,
     ) -> Result<Written> {
         loop {
+            self.pace.tend().await;
             let admission = self.pace.gate().admit(Ask { key: LANE, need: 0, estimate: units }).await;
             let refusal = match send().await {
                 Ok(charged) => {
