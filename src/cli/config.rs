@@ -3,8 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
 use super::{
-    Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs, TlsMode,
-    Typed, Width,
+    Backfill, DynamoArgs, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs,
+    TlsMode, Typed, Width,
 };
 use crate::backfill::{self, LoadOrder};
 use crate::driver::target::{Target, Tls};
@@ -100,21 +100,30 @@ impl To {
 /// # Errors
 /// `Config`; see [`target`].
 pub fn to(args: &Backfill, typed: Typed) -> Result<To> {
-    let Some(table) = args.target.to.strip_prefix("dynamodb://") else {
-        if args.dynamo.state.is_some() {
-            return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
-        }
-        return target(&args.target, typed.to).map(To::Sql);
-    };
+    if let Some(to) = dynamodb(&args.target, &args.dynamo, typed)? {
+        return Ok(to);
+    }
+    if args.dynamo.state.is_some() {
+        return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
+    }
+    target(&args.target, typed.to).map(To::Sql)
+}
+
+/// A DynamoDB target, with the state beside it; none when the target is another.
+///
+/// # Errors
+/// `Config`; see [`target`].
+pub fn dynamodb(args: &TargetArgs, dynamo: &DynamoArgs, typed: Typed) -> Result<Option<To>> {
+    let Some(table) = args.to.strip_prefix("dynamodb://") else { return Ok(None) };
     if table.is_empty() || table.contains('/') {
         return Err(Error::config("the target is not of the form dynamodb://TABLE"));
     }
     let default = format!("sqlite:{table}.transvase-state.db");
-    let state = database(&args.target, args.dynamo.state.as_deref().unwrap_or(&default), typed.state)?;
+    let state = database(args, dynamo.state.as_deref().unwrap_or(&default), typed.state)?;
     if matches!(state, Target::Null) {
         return Err(Error::config("--state null: would forget the run: give sqlite:FILE or mysql://…"));
     }
-    Ok(To::DynamoDb { table: table.to_owned(), state })
+    Ok(Some(To::DynamoDb { table: table.to_owned(), state }))
 }
 
 /// The mapping of a run into DynamoDB table `table`, whose key is `target_key`; `source_key` is that of a live source.

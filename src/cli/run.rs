@@ -40,7 +40,8 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let from = exported.as_ref().map_or(&args.source, |(source, _)| source);
     let options = config::options(args, to.state(), open::is_live(from))?;
     let writers = options.pipeline.writers;
-    let (source, mut key) = open::source(from, &args.dynamo, config::spill_dir(&args.order)).await?;
+    let purse = open::scan_options(&args.dynamo)?.purse();
+    let (source, mut key) = open::source(from, &args.dynamo, config::spill_dir(&args.order), &purse).await?;
     if let Some((_, known)) = &exported {
         key.clone_from(known);
     }

@@ -13,6 +13,7 @@ use crate::checkpoint::run::TargetTable;
 use crate::driver::dynamodb::{DynamoDb, TableDescription};
 use crate::driver::fault::Fault;
 use crate::driver::pool::{Loan, Pool};
+use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::mapping::{Mapping, Table};
@@ -78,6 +79,30 @@ pub struct SinkOptions<'a> {
     pub loading: Option<Arc<Pool>>,
     /// Holds the writers when the database bears it badly.
     pub health: Option<Arc<Health>>,
+}
+
+impl DynamoDbTarget {
+    /// What a sink for items of `mapping` is made from, one for few of them that nobody watches over.
+    #[must_use]
+    pub fn sink_options(&self, mapping: &Mapping) -> DynamoDbSinkOptions {
+        DynamoDbSinkOptions {
+            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
+            table: self.description.name.clone(),
+            on_conflict: OnConflict::Keep,
+            guarded: false,
+            source_stands_still: false,
+            again: true,
+            requests: REQUESTS_PER_WRITER,
+            seed: 0,
+        }
+    }
+
+    /// A sink for the table that records in `journal`.
+    #[must_use]
+    pub fn sink(&self, journal: SqlSink, options: DynamoDbSinkOptions, monitor: Arc<dyn Monitor>) -> DynamoDbSink {
+        let requests = Arc::new(TableRequests { db: self.db.clone(), table: self.description.name.clone() });
+        DynamoDbSink::new(requests, Arc::clone(&self.pace), journal, options, monitor)
+    }
 }
 
 impl Destination {
@@ -157,6 +182,20 @@ impl Destination {
         }
     }
 
+    /// What changes when a table of the target is made anew, altered or truncated, as far as its store tells; none when it is
+    /// gone. `session` is one to the database of rows or state.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn identity(&self, session: &mut Session, table: &str) -> Result<Option<String>> {
+        match self {
+            Destination::Sql(_) => inspect::identity_of(session, table)
+                .await
+                .map_err(|fault| fault.into_error(&format!("looking at table {table}"))),
+            Destination::DynamoDb(target) => target.db.describe(table).await.map(|found| Some(found.identity())),
+        }
+    }
+
     /// Which canaries' rows are no longer there. A DynamoDB table has none: it cannot be truncated, and a table that was
     /// made anew has another identity.
     ///
@@ -225,18 +264,16 @@ impl Destination {
         let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor))
             .watched_by(options.health.clone());
         let Destination::DynamoDb(target) = self else { return Arc::new(sql) };
-        let table = target.description.name.clone();
         let dynamodb = DynamoDbSinkOptions {
-            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
-            table: table.clone(),
             on_conflict: options.on_conflict,
             guarded: guarded.first().copied().unwrap_or(false),
             source_stands_still: options.source_stands_still,
+            again: false,
             requests: options.writers * REQUESTS_PER_WRITER,
             seed: options.seed,
+            ..target.sink_options(mapping)
         };
-        let requests = Arc::new(TableRequests { db: target.db.clone(), table });
-        Arc::new(DynamoDbSink::new(requests, Arc::clone(&target.pace), sql, dynamodb, monitor))
+        Arc::new(target.sink(sql, dynamodb, monitor))
     }
 
     async fn loan<'p>(&self, pool: &'p Pool) -> Result<Loan<'p>> {

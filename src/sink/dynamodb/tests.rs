@@ -147,6 +147,7 @@ async fn settle(
     let monitor: Arc<dyn Monitor> = Arc::new(Monitors::default());
     let journal = SqlSink::new(pool, mapping.tables(), Dialect::Sqlite, usize::MAX, journal, Arc::clone(&monitor));
     let options = DynamoDbSinkOptions {
+        again: false,
         key: vec!["pk".into()],
         table: "t".into(),
         on_conflict,
