@@ -184,6 +184,10 @@ impl Backfill {
         self.check_same_order(&settings)?;
         self.check_same_tables(&settings)?;
         self.settings = settings;
+        if state != RunState::Complete {
+            // Before anything is read: from here on no removal by a live writer goes unmarked.
+            self.checkpoint.begin_load(&self.loaded_tables(), self.source.description().as_of_us).await?;
+        }
         if state == RunState::Resumed {
             self.check_canaries().await?;
         }
@@ -235,6 +239,7 @@ impl Backfill {
         if self.state == RunState::Complete {
             // Whoever marked it complete may have died before this.
             self.clear_spill().await;
+            self.checkpoint.end_load(&self.loaded_tables()).await?;
             self.add_indexes().await?;
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
@@ -352,9 +357,15 @@ impl Backfill {
             self.quote_rejects().await?;
         }
         self.checkpoint.complete().await?;
+        self.checkpoint.end_load(&self.loaded_tables()).await?;
         monitor.event(&Event::RunComplete);
         self.clear_spill().await;
         Ok(())
+    }
+
+    /// The tables whose rows a live writer may remove while they are loaded: none of a target that has no SQL tables.
+    fn loaded_tables(&self) -> Vec<String> {
+        self.settings.tables.iter().map(|table| table.name.clone()).collect()
     }
 
     async fn report(&self, status: Status) -> Result<Report> {

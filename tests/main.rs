@@ -34,4 +34,5 @@ mod simulate;
 mod simulation;
 mod support;
 mod tidy;
+mod tombstones;
 mod verify;

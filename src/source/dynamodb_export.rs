@@ -79,6 +79,7 @@ impl DynamoDbExport {
             bytes: summary.bytes,
             exact: true,
             derived: None,
+            as_of_us: None,
             changes: false,
         };
         let (options, manifest_folder) = (options.clone(), folder.to_owned());

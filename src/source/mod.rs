@@ -32,6 +32,9 @@ pub struct Description {
     /// What was derived when the run began and must stay, so that the units are the same at a resume: the number of
     /// segments, say. Kept with the run.
     pub derived: Option<String>,
+    /// The moment whose state its items are, in microseconds since 1970: of an export. A live table's items are read as they
+    /// are.
+    pub as_of_us: Option<i64>,
     /// Whether its lines are changes rather than items: an object with the member `Keys`, the key attributes as DynamoDB
     /// JSON, and `NewImage`, the whole item after the change; a line without `NewImage` is a delete. Other members say
     /// nothing of what is to be done.

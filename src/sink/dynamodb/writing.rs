@@ -113,7 +113,7 @@ impl<'s> Writing<'s> {
             outcomes.rejected += rejects.len() as u64;
             outcomes.written -= present + rejects.len() as u64;
         }
-        Settled { counts, rejects }
+        Settled { rejects, ..Settled::counted(counts) }
     }
 
     /// Sends rows once. What is not settled waits again in the queue, after a pause.
