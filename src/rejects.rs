@@ -232,6 +232,7 @@ impl Rejects {
         let sink = SqlSinkOptions {
             run: self.checkpoint.run().to_owned(),
             on_conflict: options.on_conflict,
+            changes: false,
             guarded: retry.settings.guarded.clone(),
             write_rows: true,
             writers: 1,

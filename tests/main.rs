@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
+mod apply;
 mod bad_days;
 mod cli;
 mod clustered;

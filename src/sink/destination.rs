@@ -64,6 +64,8 @@ pub struct SinkOptions<'a> {
     pub run: &'a str,
     /// What to do about rows that are there.
     pub on_conflict: OnConflict,
+    /// Batches are of changes, whose rows replace whatever is there.
+    pub changes: bool,
     /// The target tables as they were when the run began.
     pub tables: &'a [TargetTable],
     /// The application writes to them too.
@@ -188,6 +190,10 @@ impl Destination {
     ) -> Result<Option<Arc<Pool>>> {
         let is_server = matches!(self, Destination::Sql(Target::MySql(_)));
         match method {
+            LoadMethod::LoadData if options.changes => Err(Error::config(
+                "--load-method load-data: changes replace rows, LOAD DATA would delete them first: leave the flag away",
+            )),
+            _ if options.changes => Ok(None),
             LoadMethod::LoadData if !is_server => {
                 Err(Error::config(format!("--load-method load-data: {self} takes no LOAD DATA: leave the flag away")))
             }
@@ -217,6 +223,7 @@ impl Destination {
         let sql = SqlSinkOptions {
             run: options.run.to_owned(),
             on_conflict: options.on_conflict,
+            changes: options.changes,
             guarded: if is_sql { guarded.clone() } else { Vec::new() },
             write_rows: is_sql && self.writes(),
             writers: options.writers,
@@ -229,8 +236,8 @@ impl Destination {
         let dynamodb = DynamoDbSinkOptions {
             key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
             table: table.clone(),
-            on_conflict: options.on_conflict,
-            guarded: guarded.first().copied().unwrap_or(false),
+            on_conflict: if options.changes { OnConflict::Replace } else { options.on_conflict },
+            guarded: !options.changes && guarded.first().copied().unwrap_or(false),
             source_stands_still: options.source_stands_still,
             requests: options.writers * REQUESTS_PER_WRITER,
             seed: options.seed,

@@ -13,6 +13,7 @@ pub mod health;
 pub mod inspect;
 mod load;
 pub mod load_method;
+mod removal;
 pub mod replay;
 pub mod scan;
 pub mod sql;

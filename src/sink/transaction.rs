@@ -104,13 +104,21 @@ pub(super) async fn attempt(
     }
     sink.monitor.event(&Event::TransactionBegun { span });
     let (mut counts, mut rejects) = (settled.counts.clone(), settled.rejects.clone());
+    let mourned = sink.tombstones.leave(session, batch).await?;
     for table in 0..batch.tables.len() {
+        remove(sink, session, batch, table).await?;
         let order = settled.order(batch, table);
         write_table(sink, session, batch, (table, &order), &mut counts, &mut rejects).await?;
     }
-    counts.canary = if sink.inserts.is_empty() { None } else { canary(batch, &rejects, settled) };
+    // A row that a change has put may be deleted by the next.
+    let stays = !sink.inserts.is_empty() && batch.changes.is_none();
+    counts.canary = if stays { canary(batch, &rejects, settled) } else { None };
     sink.monitor.event(&Event::RowsWritten { span });
-    leave_the_dead(sink, session, batch, settled).await?;
+    if batch.changes.is_none() {
+        leave_the_dead(sink, session, batch, settled).await?;
+    } else if mourned {
+        sink.tombstones.lift(session, batch, &rejects).await?;
+    }
     match ledger::record(session, &sink.run, commit, batch.page.reached.as_deref(), &counts).await {
         Err(fault) if fault.kind == FaultKind::Duplicate => {
             let counts = ledger::find(session, &sink.run, commit).await?;
@@ -158,6 +166,17 @@ fn canary(batch: &Batch, rejects: &[Reject], settled: &Settled) -> Option<Canary
     })
 }
 
+/// Deletes what the batch's changes take away from a table, in key order. Changes have one order per key, and each key is
+/// among the removals or among the rows, so which of the two come first does not matter.
+async fn remove(sink: &SqlSink, session: &mut Session, batch: &Batch, table: usize) -> Result<(), Abort> {
+    let Some(changes) = &batch.changes else { return Ok(()) };
+    let Some(removals) = changes.removals.get(table).filter(|_| !sink.inserts.is_empty()) else { return Ok(()) };
+    match sink.removals.get(table) {
+        Some(removal) => Ok(removal.delete(session, removals).await?),
+        None => Err(Fault::new(FaultKind::Other, "changes", "the sink is not one for changes").into()),
+    }
+}
+
 /// Writes one table's rows in this order; corrects `counts` by what was there already and what was refused. A session that
 /// loads takes all rows of the table.
 pub(super) async fn write_table(
@@ -176,7 +195,7 @@ pub(super) async fn write_table(
     // Runs of rows still to be written: a run that fails for a value is cut in two, until the row is found.
     let mut runs: Vec<&[u32]> = vec![order];
     let mut counter = PresentCounter::default();
-    let mut present = 0;
+    let (mut present, mut refused_rows) = (0, Vec::new());
     while let Some(run) = runs.pop() {
         let Some(piece) = inserts.first_piece(rows, run) else { continue };
         if let [row] = piece.rows
@@ -185,6 +204,7 @@ pub(super) async fn write_table(
             let limit = session.max_packet();
             let reason = format!("a row of {bytes} bytes exceeds the server's max_allowed_packet of {limit}");
             rejects.push(refused(batch, table, *row, reason));
+            refused_rows.push(*row);
             runs.push(&run[1..]);
             continue;
         }
@@ -201,11 +221,19 @@ pub(super) async fn write_table(
                     [row] => {
                         let reason = format!("{REFUSED_BY_SERVER}error {}: {}", fault.code, fault.message);
                         rejects.push(refused(batch, table, *row, reason));
+                        refused_rows.push(*row);
                     }
                     _ => runs.extend([right, left]),
                 }
             }
             Err(fault) => return Err(fault.into()),
+        }
+    }
+    if let Some(removal) = sink.removals.get(table) {
+        // The row of an item that has changed is what the item no longer is.
+        sink.tombstones.leave_for(session, table, &batch.tables[table], &refused_rows).await?;
+        for row in refused_rows {
+            removal.delete_one(session, batch.tables[table].key_of(row)).await?;
         }
     }
     let outcomes = &mut counts.tables[table];
