@@ -4,8 +4,11 @@
 //! look at the target again; mark the run complete; write the rejects; report. Nothing of the report comes from
 //! memory: a run that was killed at any point is reported the same by whoever finishes it.
 
+use crate::checkpoint::certificates;
+use crate::checkpoint::follows::Follows;
 use crate::checkpoint::owner::Owner;
 use crate::checkpoint::run::{Checkpoint, RunState, Settings, name_of};
+use crate::driver::fault::Fault;
 use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
@@ -76,6 +79,8 @@ pub struct Options {
     pub spill_dir: PathBuf,
     /// Bytes that they may take.
     pub spill_limit: Option<u64>,
+    /// Of a window of changes: the copy that it follows, whose tables it writes to.
+    pub follows: Option<Follows>,
     /// How wide; its seed and page size are the defaults of a new run.
     pub pipeline: pipeline::Options,
 }
@@ -171,6 +176,9 @@ impl Backfill {
             Some(stored) => stored,
             None => {
                 self.settings.clustered = self.decide_order().await?;
+                if !self.source.description().exact {
+                    self.settings.as_of_us = Some(self.now().await?);
+                }
                 let units = &self.source.description().units;
                 let mut places: Vec<u32> = units.iter().map(|unit| unit.id).collect();
                 places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
@@ -186,12 +194,21 @@ impl Backfill {
         self.settings = settings;
         if state != RunState::Complete {
             // Before anything is read: from here on no removal by a live writer goes unmarked.
-            self.checkpoint.begin_load(&self.loaded_tables(), self.source.description().as_of_us).await?;
+            self.checkpoint.begin_load(&self.loaded_tables(), self.source.as_of_us()).await?;
         }
         if state == RunState::Resumed {
             self.check_canaries().await?;
         }
         Ok(())
+    }
+
+    /// By the clock of the database of the run's state.
+    async fn now(&self) -> Result<i64> {
+        let fault = |fault: Fault| fault.into_error("asking the target's clock");
+        let mut loan = self.pool.take().await.map_err(fault)?;
+        let now = certificates::now(&mut loan.session).await.map_err(fault)?;
+        self.pool.give_back(loan);
+        Ok(now)
     }
 
     /// What would make the load faster, a line each: said before a large one begins.
@@ -364,9 +381,11 @@ impl Backfill {
         Ok(())
     }
 
-    /// The tables whose rows a live writer may remove while they are loaded: none of a target that has no SQL tables.
+    /// The tables that this run loads while live writers may remove rows from them. A run of changes loads none: it is such
+    /// a writer itself; and a DynamoDB target has no tables that remember.
     fn loaded_tables(&self) -> Vec<String> {
-        self.settings.tables.iter().map(|table| table.name.clone()).collect()
+        let loads = !self.source.description().changes;
+        self.settings.tables.iter().filter(|_| loads).map(|table| table.name.clone()).collect()
     }
 
     async fn report(&self, status: Status) -> Result<Report> {
@@ -430,6 +449,8 @@ fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Se
         clustered: false,
         begun_us: None,
         compares: None,
+        as_of_us: source.as_of_us().filter(|_| !source.description().changes),
+        follows: options.follows.clone(),
     }
 }
 

@@ -153,7 +153,7 @@ impl Rejects {
     /// Tries every open reject again, through `mapping`, until all were tried or a stop is requested.
     ///
     /// # Errors
-    /// `Refused` when the run is not complete, or an item would meet another's row; `Config` for tables that cannot take the
+    /// `Refused` when the run is not complete, when changes were applied since, or an item would meet another's row; `Config` for tables that cannot take the
     /// rows; of the database.
     pub async fn retry(
         &self,
@@ -171,6 +171,7 @@ impl Rejects {
         if !mapping.target_key().is_empty() || self.settings.tables.is_empty() {
             return Err(Error::config("rejects are tried again in SQL databases only: export them for other targets"));
         }
+        self.check_not_overtaken().await?;
         let (retry, sink) = self.begin(mapping, options, monitor).await?;
         let (mut tried, mut after) = (0, None);
         while !stop.is_cancelled() {
@@ -195,6 +196,18 @@ impl Rejects {
         let states = self.checkpoint.reject_states().await?;
         let complete = !stop.is_cancelled();
         Ok(RetryReport { run: run.to_owned(), retry: retry.number, tried, complete, states })
+    }
+
+    /// What was rejected is as of its run. Where later changes were applied since, it may be older than its row, or deleted.
+    async fn check_not_overtaken(&self) -> Result<()> {
+        let run = self.checkpoint.run();
+        if self.settings.follows.is_none() && self.checkpoint.followed_by().await?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "run {run}: changes were applied since, so what it rejected may have been overtaken: mend the items at their \
+             source and follow on, or sign the rejects off"
+        )))
     }
 
     /// Looks at the tables, and begins the retry or goes on with it.

@@ -13,9 +13,12 @@ mod crash;
 mod damage;
 mod dynamo_driver;
 mod fixtures;
+mod follow;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod health;
+#[path = "../examples/generate/incremental.rs"]
+mod incremental;
 mod indexes;
 mod into_dynamo;
 mod keys;

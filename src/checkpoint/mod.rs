@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod certificates;
 pub mod differences;
+pub mod follows;
 pub mod ledger;
 pub mod owner;
 pub mod rejects;

@@ -3,8 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "MYSQL_PWD is MySQL's own variable, not a flag's")]
 
 use super::{
-    Backfill, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs, TlsMode,
-    Typed, Width,
+    Backfill, DynamoArgs, LoadMethodArg, LoadOrderArg, MappingArgs, OnConflictArg, OrderArgs, SpareArgs, TargetArgs,
+    TlsMode, Typed, Width,
 };
 use crate::backfill::{self, LoadOrder};
 use crate::driver::target::{Target, Tls};
@@ -99,18 +99,18 @@ impl To {
 ///
 /// # Errors
 /// `Config`; see [`target`].
-pub fn to(args: &Backfill, typed: Typed) -> Result<To> {
-    let Some(table) = args.target.to.strip_prefix("dynamodb://") else {
-        if args.dynamo.state.is_some() {
+pub fn to(args: &TargetArgs, dynamo: &DynamoArgs, typed: Typed) -> Result<To> {
+    let Some(table) = args.to.strip_prefix("dynamodb://") else {
+        if dynamo.state.is_some() {
             return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
         }
-        return target(&args.target, typed.to).map(To::Sql);
+        return target(args, typed.to).map(To::Sql);
     };
     if table.is_empty() || table.contains('/') {
         return Err(Error::config("the target is not of the form dynamodb://TABLE"));
     }
     let default = format!("sqlite:{table}.transvase-state.db");
-    let state = database(&args.target, args.dynamo.state.as_deref().unwrap_or(&default), typed.state)?;
+    let state = database(args, dynamo.state.as_deref().unwrap_or(&default), typed.state)?;
     if matches!(state, Target::Null) {
         return Err(Error::config("--state null: would forget the run: give sqlite:FILE or mysql://…"));
     }
@@ -226,6 +226,7 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
         },
         spill_dir: spill_dir(&args.order),
         spill_limit: args.order.spill_limit.as_deref().map(|limit| size("--spill-limit", limit)).transpose()?,
+        follows: None,
         pipeline,
     })
 }

@@ -35,7 +35,7 @@ pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
 /// Whatever keeps the run from beginning, or ends it for good.
 pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
-    let to = config::to(args, typed)?;
+    let to = config::to(&args.target, &args.dynamo, typed)?;
     let exported = match export::export(&args.export, &args.source, &args.dynamo).await? {
         Some(export::Handed::Stopped) => return Ok(ExitCode::Interrupted),
         Some(export::Handed::Over { source, key }) => Some((source, key)),
@@ -86,6 +86,11 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
 
 /// The first signal asks for an orderly stop; the second ends the process: it is safe to, at any time.
 pub(super) async fn signals(stop: CancellationToken, progress: Arc<Progress>) {
+    signals_telling(stop, move |line| progress.say(line)).await;
+}
+
+/// The same, for who has no one progress to show.
+pub(super) async fn signals_telling(stop: CancellationToken, tell: impl Fn(&str)) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -99,7 +104,7 @@ pub(super) async fn signals(stop: CancellationToken, progress: Arc<Progress>) {
         if round > 0 {
             std::process::exit(ExitCode::Interrupted as i32);
         }
-        progress.say("stopping: pages in flight are being finished; once more to stop at once");
+        tell("stopping: pages in flight are being finished; once more to stop at once");
         stop.cancel();
     }
 }

@@ -43,7 +43,7 @@ pub use json_text::JsonText;
 pub use key::parse_key;
 pub use mapper::Mapper;
 pub use removal::KeyMapper;
-pub use time::{TimeText, time_text};
+pub use time::{TimeText, moment_micros, moment_text, time_text};
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -26,6 +26,7 @@ use std::sync::Arc;
 const REQUESTS_PER_WRITER: usize = 16;
 
 /// Where rows go.
+#[derive(Clone)]
 pub enum Destination {
     /// Into an SQL database, which keeps the run's state as well; or nowhere.
     Sql(Target),
@@ -34,6 +35,7 @@ pub enum Destination {
 }
 
 /// A DynamoDB table to write to.
+#[derive(Clone)]
 pub struct DynamoDbTarget {
     /// The client.
     pub db: DynamoDb,
@@ -98,6 +100,12 @@ impl Destination {
     #[must_use]
     pub fn writes(&self) -> bool {
         !matches!(self, Destination::Sql(Target::Null))
+    }
+
+    /// Whether what a live writer removes is remembered while the tables are loaded, so that no load brings it back.
+    #[must_use]
+    pub fn remembers_removals(&self) -> bool {
+        matches!(self, Destination::Sql(_))
     }
 
     /// Asks the database of rows or state what it is.

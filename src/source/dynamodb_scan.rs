@@ -128,7 +128,6 @@ impl DynamoDbScan {
             bytes: Some(table.bytes).filter(|bytes| *bytes > 0),
             exact: false,
             derived: None,
-            as_of_us: None,
             changes: false,
         };
         let mut scan = DynamoDbScan { shared: Arc::new(shared), description, options };

@@ -32,9 +32,6 @@ pub struct Description {
     /// What was derived when the run began and must stay, so that the units are the same at a resume: the number of
     /// segments, say. Kept with the run.
     pub derived: Option<String>,
-    /// The moment whose state its items are, in microseconds since 1970: of an export. A live table's items are read as they
-    /// are.
-    pub as_of_us: Option<i64>,
     /// Whether its lines are changes rather than items: an object with the member `Keys`, the key attributes as DynamoDB
     /// JSON, and `NewImage`, the whole item after the change; a line without `NewImage` is a delete. Other members say
     /// nothing of what is to be done.
@@ -70,6 +67,12 @@ pub struct Urgency {
 pub trait Source: Send + Sync {
     /// What it is.
     fn description(&self) -> &Description;
+
+    /// The moment whose state it hands out, in microseconds since 1970: what was written since must be followed. None of a
+    /// live table, whose items are each of the moment when they are read, and where it is not known.
+    fn as_of_us(&self) -> Option<i64> {
+        None
+    }
 
     /// Takes over what earlier processes of the run derived, and what they have read, before anything is opened.
     ///

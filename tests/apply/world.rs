@@ -142,7 +142,6 @@ impl Bench {
             bytes: None,
             exact: !live,
             derived: None,
-            as_of_us: None,
             changes: true,
         };
         Bench { units: Arc::new(units), live, page_lines: PAGE_LINES as u64, description }
@@ -261,6 +260,7 @@ pub(super) async fn apply_by(
 /// Everything is replaced, nothing created, no number of rejects too large.
 pub(super) fn options(folder: &Path, run: &str) -> Options {
     Options {
+        follows: None,
         run: Some(run.to_owned()),
         restart: false,
         on_conflict: OnConflict::Replace,

@@ -91,7 +91,6 @@ impl Watched {
             bytes: None,
             exact: false,
             derived: None,
-            as_of_us: None,
             changes: false,
         };
         Watched { store, script, reads: Arc::default(), description }

@@ -1,0 +1,109 @@
+//! What following did: a line for each window, and totals that add up.
+
+use crate::model::counts::{Counts, Outcomes};
+use crate::report::ProcessReport;
+use serde::Serialize;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FollowStatus {
+    /// The target is at the chain's end.
+    CaughtUp,
+    /// The same, but for what was rejected.
+    CaughtUpWithRejects,
+    /// A stop was requested; the same command goes on.
+    Interrupted,
+    /// Some data files could not be read; the rest of their window is durable.
+    UnitsFailed,
+    /// It ended with an error; the same command goes on.
+    Failed,
+}
+
+/// How far a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowStatus {
+    /// It ends before the copy was made: nothing of it is to be applied.
+    InTheCopy,
+    /// It was applied before.
+    AppliedBefore,
+    /// It was applied.
+    Applied,
+    /// Some of it was applied.
+    Begun,
+    /// It waits for the one before.
+    Waiting,
+}
+
+/// One window.
+#[derive(Clone, Debug, Serialize)]
+pub struct WindowReport {
+    /// Its first moment.
+    pub from: String,
+    /// The first moment after it.
+    pub to: String,
+    /// Where its export is.
+    pub export: String,
+    /// How far it is.
+    pub status: WindowStatus,
+    /// Changes that the export declares.
+    pub changes: u64,
+    /// What became of them, by every process that worked on it.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// What failed, in plain words.
+    pub failures: Vec<String>,
+    /// Where the rejects were written.
+    pub rejects_file: Option<String>,
+}
+
+/// What became of changes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Tally {
+    /// Changes read.
+    pub read: u64,
+    /// By their end.
+    #[serde(flatten)]
+    pub outcomes: Outcomes,
+    /// Of items that no table takes and the mapping skips.
+    pub skipped: u64,
+}
+
+impl Tally {
+    /// Of a ledger's sum.
+    #[must_use]
+    pub fn of(counts: &Counts) -> Tally {
+        Tally { read: counts.read, outcomes: counts.outcomes(), skipped: counts.skipped }
+    }
+}
+
+/// What following did.
+#[derive(Clone, Debug, Serialize)]
+pub struct FollowReport {
+    /// How it ended.
+    pub status: FollowStatus,
+    /// The copy's run.
+    pub run: String,
+    /// The DynamoDB table.
+    pub table: String,
+    /// The target, without a password.
+    pub target: String,
+    /// What was written to the table before is in the copy.
+    pub copy_of: String,
+    /// Everything written to the table before is in the target.
+    pub caught_up_to: String,
+    /// The chain, by time.
+    pub windows: Vec<WindowReport>,
+    /// All windows together.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// What the chain cannot tell, in plain words.
+    pub remarks: Vec<String>,
+    /// The shuffle's seed, of the windows that this command began.
+    pub seed: u64,
+    /// What this process did and took.
+    pub process: ProcessReport,
+    /// The engine's version.
+    pub version: &'static str,
+}
