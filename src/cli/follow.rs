@@ -195,8 +195,8 @@ fn text(report: &FollowReport) -> String {
     line(format!("  table {}, copied as of {}", report.table, report.copy_of));
     line(format!("  target {}, caught up to {}", report.target, report.caught_up_to));
     line(String::new());
-    let head = ["written", "skipped", "rejected"];
-    line(format!("  {:<44}  {:<14}{:>12}{:>12}{:>12}{:>10}", "window", "", "changes", head[0], head[1], head[2]));
+    let head = ["changes", "written", "removed", "rejected"];
+    line(format!("  {:<44}  {:<14}{:>12}{:>12}{:>12}{:>10}", "window", "", head[0], head[1], head[2], head[3]));
     for window in &report.windows {
         line(window_line(window));
         for failure in &window.failures {
@@ -224,12 +224,12 @@ fn window_line(window: &WindowReport) -> String {
         WindowStatus::Waiting => "waiting",
     };
     let span = format!("{} to {}", window.from, window.to);
-    let Tally { outcomes, skipped, .. } = &window.tally;
+    let Tally { outcomes, removed, .. } = &window.tally;
     format!(
         "  {span:<44}  {status:<14}{:>12}{:>12}{:>12}{:>10}",
         HumanCount(window.changes).to_string(),
         outcomes.written,
-        skipped,
+        removed,
         outcomes.rejected
     )
 }
@@ -238,8 +238,17 @@ fn window_line(window: &WindowReport) -> String {
 fn sum(tally: &Tally) -> String {
     let o = &tally.outcomes;
     format!(
-        "read {} = written {} + present {} + tombstoned {} + skipped by rule {} + rejected {}",
-        tally.read, o.written, o.present, o.tombstoned, tally.skipped, o.rejected
+        "read {} = written {} + removed {} + superseded {} + present {} + tombstoned {} + skipped by rule {} + \
+         rejected {}{}",
+        tally.read,
+        o.written,
+        tally.removed,
+        tally.superseded,
+        o.present,
+        o.tombstoned,
+        tally.skipped,
+        o.rejected,
+        if tally.adds_up() { "" } else { "   (DOES NOT ADD UP)" }
     )
 }
 

@@ -58,7 +58,7 @@ pub struct WindowReport {
     pub rejects_file: Option<String>,
 }
 
-/// What became of changes.
+/// What became of changes. `read = written + removed + superseded + present + tombstoned + rejected + skipped`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
     /// Changes read.
@@ -66,6 +66,10 @@ pub struct Tally {
     /// By their end.
     #[serde(flatten)]
     pub outcomes: Outcomes,
+    /// Deletes.
+    pub removed: u64,
+    /// Changes that a later one of the same key and page has overtaken.
+    pub superseded: u64,
     /// Of items that no table takes and the mapping skips.
     pub skipped: u64,
 }
@@ -74,7 +78,14 @@ impl Tally {
     /// Of a ledger's sum.
     #[must_use]
     pub fn of(counts: &Counts) -> Tally {
-        Tally { read: counts.read, outcomes: counts.outcomes(), skipped: counts.skipped }
+        let Counts { read, removed, superseded, skipped, .. } = *counts;
+        Tally { read, outcomes: counts.outcomes(), removed, superseded, skipped }
+    }
+
+    /// Whether every change is accounted for.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.read == self.outcomes.total() + self.removed + self.superseded + self.skipped
     }
 }
 

@@ -273,6 +273,7 @@ pub(super) fn options(folder: &Path, run: &str) -> Options {
         load_order: LoadOrder::Auto,
         spill_dir: folder.to_owned(),
         spill_limit: None,
+        follows: None,
         pipeline: Width {
             memory_bytes: 16 << 20,
             readers: 2,
