@@ -30,6 +30,13 @@ impl Tombstones {
         Tombstones { names, kinds: key_kinds(tables, dialect) }
     }
 
+    /// Whether a key of a table has a tombstone.
+    pub(super) async fn has(&self, session: &mut Session, table: usize, key: &[CellRef<'_>]) -> FaultResult<bool> {
+        let (Some(name), Some(kinds)) = (self.names.get(table), self.kinds.get(table)) else { return Ok(false) };
+        let digest = digest(key.iter().copied(), kinds);
+        Ok(!tombstones::named(session, name, &[digest]).await?.is_empty())
+    }
+
     /// Which of a table's rows, among those in `order`, have a tombstone.
     pub(super) async fn named(
         &self,

@@ -260,7 +260,6 @@ pub(super) async fn apply_by(
 /// Everything is replaced, nothing created, no number of rejects too large.
 pub(super) fn options(folder: &Path, run: &str) -> Options {
     Options {
-        follows: None,
         run: Some(run.to_owned()),
         restart: false,
         on_conflict: OnConflict::Replace,
