@@ -10,9 +10,11 @@ mod killed;
 mod rate;
 mod world;
 
+use crate::support::servers::{BOTH, execute, shared};
 use crate::support::transvase::{Target, soak, targets};
 use history::{History, Totals};
 use std::path::Path;
+use std::time::Duration;
 use world::{Bench, apply_to, make_tables};
 
 /// Seeds of histories: few, or many.
@@ -74,6 +76,32 @@ async fn windows_of_changes_leave_what_they_say_in_any_order_of_their_lines() {
                 assert_rows(world::rows(target).await, &history, &format!("{target}, seed {seed}, window {window}"));
             }
         }
+    }
+}
+
+/// Small tables are read from end to end only by who is not told better; then this waits for a lock that is never given.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_wait_for_no_row_but_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in BOTH {
+        let target = Target::server(shared(kind).database().await);
+        make_tables(&target).await;
+        target.execute("INSERT INTO small VALUES (99, 's1', 0, 'a'); INSERT INTO big VALUES ('s1', 99, 0, 'a')").await;
+        target.execute("INSERT INTO logs VALUES ('99', '1', 0, 'a')").await;
+        let Target::Server(database) = &target else { panic!("a server") };
+        let mut other = database.connect().await;
+        // without gaps: those would rightly hold new rows back
+        execute(&mut other, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
+        let lock = "START TRANSACTION; UPDATE small SET v = 1; UPDATE big SET v = 1; UPDATE logs SET v = 1";
+        execute(&mut other, lock).await;
+        let mut history = History::new(5);
+        let lineages = history.lineages(400, 3);
+        let applied = follow(&target, folder.path(), Bench::live(lineages.clone()), "t");
+        let totals = tokio::time::timeout(Duration::from_secs(45), applied).await;
+        assert_eq!(totals, Ok(Totals::of_pages(&lineages)), "{target}: it waits for a row that it does not touch");
+        execute(&mut other, "DELETE FROM small WHERE pk = 99; DELETE FROM big WHERE pk = 99; COMMIT").await;
+        execute(&mut other, "DELETE FROM logs WHERE pk = '99'").await;
+        assert_rows(world::rows(&target).await, &history, &target.to_string());
     }
 }
 
