@@ -211,10 +211,9 @@ impl Follow {
     async fn run_options(&self, link: &Link) -> Result<backfill::Options> {
         let run = self.run_name(link);
         let stale = match Checkpoint::existing(self.state(), &run).await? {
-            Some(_) if self.copy.applied.iter().any(|window| window.run == run) => false,
             Some(mut other) => match other.load().await? {
-                // Of a copy that was begun anew since.
-                Some((Settings { follows: Some(_), .. }, _)) => true,
+                // Another process may be at it already; or it is of a copy that was begun anew since.
+                Some((Settings { follows: Some(follows), .. }, _)) => follows.copy != self.copy.incarnation,
                 _ => return Err(Error::refused(format!("run {run} is no window of changes: it has another use"))),
             },
             None => false,

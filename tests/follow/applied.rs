@@ -82,6 +82,96 @@ fn a_process_that_dies_at_every_point_in_turn_applies_each_change_once() {
 }
 
 #[test]
+fn two_processes_apply_a_chain_together() {
+    let options = Options { items: 2000, windows: 4, changes: 6000, files: 6, seed: 18, ..Options::default() };
+    let world = World::new(options);
+    for place in Place::servers() {
+        world.copy(&place);
+        let engine = || world.follow(world.bucket(), &place).args(&["--memory", "4MiB"]).spawn();
+        for running in [engine(), engine(), engine()] {
+            world.assert_caught_up(&place, running.wait(Duration::from_secs(120)));
+        }
+    }
+}
+
+#[test]
+fn a_window_without_a_change_is_applied_like_any_other() {
+    let world = World::new(Options { items: 20, windows: 3, changes: 0, seed: 19, ..Options::default() });
+    let place = world.file("quiet.db");
+    world.copy(&place);
+    let outcome = world.assert_caught_up(&place, world.follow(world.bucket(), &place).run());
+    assert_eq!(statuses(&outcome), ["applied"; 3]);
+}
+
+const NARROW: &str = r#"key = "customer_id:S,order_id:S"
+[[table]]
+name = "orders"
+rest = "rest"
+column = [
+    { name = "customer_id", type = "varchar(64)", key = true },
+    { name = "order_id", type = "varchar(64)", key = true },
+    { name = "total", type = "decimal(5,2)" },
+]"#;
+
+/// Orders of 1000 and more do not fit: their rows go with the change that made them so.
+#[test]
+fn a_change_that_cannot_be_stored_is_a_reject_and_takes_its_row_away() {
+    let world = World::new(Options { items: 200, windows: 3, changes: 300, seed: 20, ..Options::default() });
+    let mapping = within(&world, "narrow.toml");
+    std::fs::write(&mapping, NARROW).unwrap();
+    for place in Place::all(world.folder.path()) {
+        let verb = |verb: &str, from: &std::path::Path| {
+            let args = ["--from", from.to_str().unwrap(), "--to", &place.url(), "--max-rejects", "1000"];
+            let engine = Engine::new(&[verb]).args(&args).args(&["--mapping", mapping.to_str().unwrap()]).report();
+            match &place {
+                Place::Server(database) => engine.env("MYSQL_PWD", database.password()),
+                Place::File(_) => engine,
+            }
+        };
+        verb("backfill", &world.chain.full).args(&["--create-tables"]).run().expect(3);
+        let outcome = verb("follow", world.bucket()).run().expect(3);
+        assert_eq!(outcome.report["status"], "caught-up-with-rejects");
+        let truth = world.truth(world.end());
+        let fits = |item: &&serde_json::Value| {
+            let total = item["total"]["N"].as_str().unwrap();
+            let (digits, power) = total.split_once('e').unwrap();
+            digits.parse::<f64>().unwrap() * 10_f64.powi(power.parse().unwrap()) < 1000.0
+        };
+        let id = |item: &serde_json::Value| item["order_id"]["S"].as_str().unwrap().as_bytes().to_vec();
+        let mut expected: Vec<Vec<u8>> = truth.iter().filter(fits).map(id).collect();
+        expected.sort();
+        let rows = place.query("SELECT order_id FROM orders ORDER BY order_id");
+        let found: Vec<Vec<u8>> = rows.into_iter().map(|mut row| row.remove(0).unwrap()).collect();
+        assert!(found == expected, "{} rows, {} orders that fit", found.len(), expected.len());
+        assert!(found.len() > 10 && found.len() < truth.len());
+        let [read, written, removed, rejected] =
+            ["read", "written", "removed", "rejected"].map(|name| outcome.number(&format!("/{name}")));
+        assert_eq!(read, written + removed + rejected);
+        let declared: u64 = world.chain.windows.iter().map(|window| window.changes.0 + window.changes.1).sum();
+        assert_eq!((read, rejected > 10), (declared, true));
+        let file = outcome.report["windows"][0]["rejects_file"].as_str().unwrap();
+        assert!(file.contains(".follow.2026-01-14T10:18:50Z.rejects.jsonl"), "{file}");
+        let copied = verb("follow", world.bucket()).run().expect(3);
+        assert_eq!(statuses(&copied), ["applied-before"; 3]);
+        refuses_retry(&world, &place);
+    }
+}
+
+/// What the copy rejected may have been overtaken by the windows.
+fn refuses_retry(world: &World, place: &Place) {
+    let mapping = within(world, "narrow.toml");
+    for run in ["orders", "orders.follow.2026-01-14T10:18:50Z"] {
+        let engine = Engine::new(&["rejects", "retry", "--on", &place.url(), "--run", run, "--mapping"]);
+        let engine = engine.args(&[mapping.to_str().unwrap()]);
+        let outcome = match place {
+            Place::Server(database) => engine.env("MYSQL_PWD", database.password()).run(),
+            Place::File(_) => engine.run(),
+        };
+        assert!(outcome.expect(6).stderr.contains("may have been overtaken"));
+    }
+}
+
+#[test]
 fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
     let world = World::small(14);
     let place = world.file("stopped.db");
