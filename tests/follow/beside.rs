@@ -42,7 +42,7 @@ fn changes_applied_while_a_copy_stands_still_outlast_it() {
 fn a_copy_that_died_goes_on_after_the_changes_and_revives_nothing() {
     let world = World::new(Options { items: 300, windows: 3, changes: 260, seed: 5, ..Options::default() });
     for place in Place::all(world.folder.path()) {
-        let died = backfill(&world, &place).env("TRANSVASE_ABORT_AT", "committed:2").run();
+        let died = backfill(&world, &place).env("TRANSVASE_ABORT_AT", "transaction-begun:2").run();
         assert!(died.signal().is_some(), "{}", died.stderr);
         world.assert_counts(&world.follow(world.bucket(), &place).run().expect(0));
         assert!(place.count("SELECT COUNT(*) FROM _transvase_tombstones") > 0, "what was deleted may still be loaded");
