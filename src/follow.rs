@@ -4,6 +4,7 @@
 //! by time, each when the one before is complete; which are, the target says. Everything that does not join on to the
 //! copy, or to the window applied last, is refused before anything is written.
 
+pub mod position;
 pub mod report;
 pub mod standing;
 
@@ -132,7 +133,8 @@ impl Follow {
                 "the copy was made by a scan: an item that was written, scanned and deleted within one window {leaves}"
             )];
         }
-        let astride = due.find(|link| link.window.from_us < as_of_us && as_of_us < link.window.to_us);
+        // windows are cut at whole seconds
+        let astride = due.find(|link| link.window.from_us + 1_000_000 <= as_of_us && as_of_us < link.window.to_us);
         let remark = |link: &Link| {
             format!(
                 "the copy's time, {}, lies within window {}: an item that was first written before it and deleted after \
@@ -202,9 +204,9 @@ impl Follow {
         let source = source.map_err(|error| Error::internal("opening a window").because(error))??;
         let (mapping, destination) = (Arc::clone(&self.mapping), self.destination.clone());
         let options = self.run_options(link).await?;
-        let run = Backfill::prepare(source, mapping, destination, options).await?;
+        let run = Box::pin(Backfill::prepare(source, mapping, destination, options)).await?;
         let monitor = watch(&Step { number, of, link, run: &run });
-        run.run(stop.clone(), monitor).await
+        Box::pin(run.run(stop.clone(), monitor)).await
     }
 
     /// The options of a window's run: its rows are newer than whatever is there.

@@ -6,8 +6,11 @@
 mod applied;
 mod beside;
 mod refused;
+mod requested;
+mod scanned;
 
-use crate::generator::orders::write_version;
+use crate::generator::export::write_manifest;
+use crate::generator::orders::{write_moment, write_version};
 use crate::incremental::{self, Chain, Options, State};
 use crate::support::canon;
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
@@ -120,6 +123,24 @@ impl World {
         }
         assert_eq!(["read", "written", "removed"].map(|name| outcome.number(&format!("/{name}"))), all);
     }
+}
+
+/// A moment, in seconds since 1970, as manifests write it, without its fraction.
+fn moment(seconds: u64) -> String {
+    // 2024-01-01
+    let mut text = Vec::new();
+    write_moment(seconds - 1_704_067_200, &mut text).unwrap();
+    String::from_utf8(text).unwrap().replace('Z', "")
+}
+
+/// Edits an export's summary, and its checksum; each edit must find something.
+fn rewrite(folder: &Path, edits: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(folder.join("manifest-summary.json")).unwrap();
+    for (from, to) in edits {
+        assert!(text.contains(from), "{from} is not in {text}");
+        text = text.replace(from, to);
+    }
+    write_manifest(folder, "manifest-summary", &text, "md5").unwrap();
 }
 
 /// The status of each window of a report.

@@ -1,15 +1,19 @@
 //! `transvase follow`: what was typed, what may run, and what is shown at its end.
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
+mod requested;
+
+use super::config::To;
 use super::log::Log;
+use super::open::LIVE;
 use super::progress::Progress;
 use super::run::signals_telling;
 use super::test_point::TestPoint;
 use super::{DynamoArgs, ExitCode, MappingArgs, SpareArgs, TargetArgs, Typed, Width, config, open, output};
 use crate::checkpoint::run::RunState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::follow::report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
-use crate::follow::{Follow, Options, Step};
+use crate::follow::{Follow, OpenLink, Options, Step};
 use crate::monitor::{Monitor, Monitors};
 use crate::report::{Meter, ProcessReport};
 use clap::Args;
@@ -30,19 +34,29 @@ Examples:
   # one window more, when it has been exported
   transvase follow --from s3://backups/AWSDynamoDB/01768386924000-d339e52d --key pk:S,sk:S --to sqlite:orders.db
 
+  # the windows exported as well, up to a few minutes ago; the table's key is known
+  transvase follow --from dynamodb://orders --request-exports s3://backups --to sqlite:orders.db
+
 Windows that were applied before are passed over. Run the same command again after an interruption: it goes on where it was.";
 
 /// Where changes come from.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Changes")]
 pub struct ChangesArgs {
     /// An incremental export (a folder, or s3://bucket/…/AWSDynamoDB/<id>), or a folder or s3://bucket/prefix that holds
-    /// several: each must begin where the one before ends.
+    /// several: each must begin where the one before ends. Or the live table (dynamodb://TABLE), with --request-exports.
     #[arg(long, env = "TRANSVASE_FROM", value_name = "CHANGES")]
     pub from: String,
     /// An S3-compatible server instead of AWS.
     #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL")]
     pub s3_endpoint: Option<String>,
+    /// Have the live table's windows exported to s3://BUCKET[/PREFIX], one after the other, and apply each, until what is left
+    /// is too short for one. The one that was asked for is remembered in TABLE.transvase-window.json in the current folder.
+    #[arg(long, env = "TRANSVASE_REQUEST_EXPORTS", value_name = "s3://BUCKET/PREFIX")]
+    pub request_exports: Option<String>,
+    /// How often the service is asked how far an export is.
+    #[arg(long, env = "TRANSVASE_EXPORT_POLL_SECONDS", value_name = "S", default_value = "20")]
+    pub export_poll_seconds: f64,
 }
 
 /// `transvase follow`.
@@ -94,18 +108,7 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
         spill_dir: spill_dir.clone(),
         pipeline: config::width(&args.width, false, config::max_rejects(&args.max_rejects)?)?,
     };
-    let writers = options.pipeline.writers;
-    let (chain, opener) = open::chain(&args.changes, spill_dir).await?;
-    let table = chain.links.first().map(|link| link.table.name.clone()).unwrap_or_default();
-    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &[]).await?;
-    let follow = Follow::prepare(chain, mapping, destination, options).await?;
-    let screen = Arc::new(Screen::default());
-    let (due, passed) = follow.due();
-    screen.say(&format!("{due} windows to apply, {passed} passed over"));
-    for remark in follow.remarks() {
-        screen.say(&format!("note: {remark}"));
-    }
-    let meter = Arc::new(Meter::default());
+    let (screen, meter) = (Arc::new(Screen::default()), Arc::new(Meter::default()));
     let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::new(Log)];
     for point in TestPoint::from_environment()? {
         monitors.push(Arc::new(point));
@@ -113,16 +116,12 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
     let stop = CancellationToken::new();
     let telling = Arc::clone(&screen);
     tokio::spawn(signals_telling(stop.clone(), move |line| telling.say(line)));
-    let watch = |step: &Step<'_>| -> Arc<dyn Monitor> {
-        let mut all = monitors.clone();
-        all.push(screen.begin(step, writers));
-        Arc::new(Monitors(all))
+    let stage = Stage { screen, monitors, stop, writers: options.pipeline.writers };
+    let (mut report, error) = match &args.changes.request_exports {
+        Some(url) => Box::pin(requested::follow(args, url, to, options, &stage)).await?,
+        None => Box::pin(given(args, to, options, &stage)).await?,
     };
-    let ended = follow.run(opener, stop, &watch).await;
-    screen.finish();
-    let (mut report, error) = ended?;
-    let source = screen.usage();
-    report.process = ProcessReport { source, ..meter.process(started.elapsed()) };
+    report.process = ProcessReport { source: stage.screen.usage(), ..meter.process(started.elapsed()) };
     output::print(&text(&report));
     if let Some(path) = &args.report {
         output::write_json(&report, path)?;
@@ -130,6 +129,45 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
     match error {
         Some(error) => Err(error),
         None => Ok(code(report.status)),
+    }
+}
+
+/// Applies the exports that are there.
+async fn given(args: &FollowArgs, to: To, options: Options, stage: &Stage) -> Result<(FollowReport, Option<Error>)> {
+    if args.changes.from.starts_with(LIVE) {
+        return Err(Error::config(
+            "--from dynamodb://…: changes of a live table come by exports: add --request-exports s3://bucket/prefix",
+        ));
+    }
+    let (chain, opener) = open::chain(&args.changes, options.spill_dir.clone()).await?;
+    let table = chain.links.first().map(|link| link.table.name.clone()).unwrap_or_default();
+    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &[]).await?;
+    stage.apply(Follow::prepare(chain, mapping, destination, options).await?, opener).await
+}
+
+/// What watches and stops every window.
+struct Stage {
+    screen: Arc<Screen>,
+    monitors: Vec<Arc<dyn Monitor>>,
+    stop: CancellationToken,
+    writers: usize,
+}
+
+impl Stage {
+    async fn apply(&self, follow: Follow, opener: OpenLink) -> Result<(FollowReport, Option<Error>)> {
+        let (due, passed) = follow.due();
+        self.screen.say(&format!("{due} windows to apply, {passed} passed over"));
+        for remark in follow.remarks() {
+            self.screen.say(&format!("note: {remark}"));
+        }
+        let watch = |step: &Step<'_>| -> Arc<dyn Monitor> {
+            let mut all = self.monitors.clone();
+            all.push(self.screen.begin(step, self.writers));
+            Arc::new(Monitors(all))
+        };
+        let ended = Box::pin(follow.run(opener, self.stop.clone(), &watch)).await;
+        self.screen.finish();
+        ended
     }
 }
 

@@ -1,5 +1,7 @@
 //! What following did: a line for each window, and totals that add up.
 
+use super::position::Position;
+use crate::mapping::moment_text;
 use crate::model::counts::{Counts, Outcomes};
 use crate::report::ProcessReport;
 use serde::Serialize;
@@ -74,7 +76,51 @@ pub struct Tally {
     pub skipped: u64,
 }
 
+impl FollowReport {
+    /// Of a copy to which nothing is applied.
+    #[must_use]
+    pub fn at(position: &Position, table: &str, target: String, status: FollowStatus) -> FollowReport {
+        FollowReport {
+            status,
+            run: position.run.clone(),
+            table: table.to_owned(),
+            target,
+            copy_of: moment_text(position.as_of_us),
+            caught_up_to: moment_text(position.applied_us.unwrap_or(position.as_of_us)),
+            windows: Vec::new(),
+            tally: Tally::default(),
+            remarks: Vec::new(),
+            seed: 0,
+            process: ProcessReport::default(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// What was done before, and then what `later` tells of.
+    #[must_use]
+    pub fn then(mut self, later: FollowReport) -> FollowReport {
+        self.windows.extend(later.windows);
+        self.tally.add(&later.tally);
+        let rejects = self.tally.outcomes.rejected > 0;
+        let status = match later.status {
+            FollowStatus::CaughtUp if rejects => FollowStatus::CaughtUpWithRejects,
+            status => status,
+        };
+        self.remarks.extend(later.remarks);
+        let seed = self.seed;
+        FollowReport { seed, windows: self.windows, tally: self.tally, remarks: self.remarks, status, ..later }
+    }
+}
+
 impl Tally {
+    fn add(&mut self, other: &Tally) {
+        self.read += other.read;
+        self.removed += other.removed;
+        self.superseded += other.superseded;
+        self.skipped += other.skipped;
+        self.outcomes.add(&other.outcomes);
+    }
+
     /// Of a ledger's sum.
     #[must_use]
     pub fn of(counts: &Counts) -> Tally {

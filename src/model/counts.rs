@@ -27,7 +27,8 @@ impl Outcomes {
         self.written + self.present + self.tombstoned + self.rejected
     }
 
-    fn add(&mut self, other: &Outcomes) {
+    /// Adds others.
+    pub fn add(&mut self, other: &Outcomes) {
         self.written += other.written;
         self.present += other.present;
         self.tombstoned += other.tombstoned;

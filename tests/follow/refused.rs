@@ -1,17 +1,9 @@
 //! What does not make a chain, or does not join on to the copy: refused by name, before anything is written.
 
-use super::World;
-use crate::generator::export::write_manifest;
+use super::{World, rewrite};
 use crate::support::engine::Outcome;
 use crate::support::orders::Place;
 use std::path::Path;
-
-/// Edits a window's summary, and its checksum.
-fn edit(folder: &Path, from: &str, to: &str) {
-    let text = std::fs::read_to_string(folder.join("manifest-summary.json")).unwrap();
-    assert!(text.contains(from), "{from} is not in {text}");
-    write_manifest(folder, "manifest-summary", &text.replace(from, to), "md5").unwrap();
-}
 
 fn name(folder: &Path) -> &str {
     folder.file_name().unwrap().to_str().unwrap()
@@ -58,7 +50,7 @@ fn a_missing_window_is_named_with_both_its_neighbours() {
 #[test]
 fn overlapping_windows_are_both_named() {
     let earlier = |world: &World| {
-        edit(world.window(1), "exportFromTime\":\"2026-01-14T10:18", "exportFromTime\":\"2026-01-14T10:17")
+        rewrite(world.window(1), &[("exportFromTime\":\"2026-01-14T10:18", "exportFromTime\":\"2026-01-14T10:17")])
     };
     refused(earlier, 2, |world| [names(world, &[0, 1]), vec!["overlap".into()]].concat());
     let twice = |world: &World| {
@@ -74,14 +66,16 @@ fn overlapping_windows_are_both_named() {
 #[test]
 fn exports_of_two_tables_are_both_named() {
     let other = |world: &World| {
-        edit(
+        rewrite(
             world.window(2),
-            "tableArn\":\"arn:aws:dynamodb:eu-north-1:123456789012:table/orders",
-            "tableArn\":\"arn:aws:dynamodb:eu-north-1:123456789012:table/others",
+            &[(
+                "tableArn\":\"arn:aws:dynamodb:eu-north-1:123456789012:table/orders",
+                "tableArn\":\"arn:aws:dynamodb:eu-north-1:123456789012:table/others",
+            )],
         )
     };
     refused(other, 2, |world| [names(world, &[1, 2]), vec!["table/others".into(), "one table".into()]].concat());
-    let recreated = |world: &World| edit(world.window(2), "cf263806", "cf263807");
+    let recreated = |world: &World| rewrite(world.window(2), &[("cf263806", "cf263807")]);
     refused(recreated, 2, |world| [names(world, &[1, 2]), vec!["cf263807".into(), "one table".into()]].concat());
 }
 
@@ -115,7 +109,7 @@ fn a_full_export_is_no_window_and_another_ones_full_export_no_neighbour() {
         for file in ["manifest-summary.json", "manifest-files.json"] {
             std::fs::copy(world.chain.full.join(file), copy.join(file)).unwrap();
         }
-        edit(&copy, &format!("/export/{}", name(&world.chain.full)), "/export/01768385930001-abcdef01");
+        rewrite(&copy, &[(&format!("/export/{}", name(&world.chain.full)), "/export/01768385930001-abcdef01")]);
     };
     refused(other, 2, |_| vec!["01768385930001-abcdef01".into(), "not the one that run orders copied".into()]);
 }
@@ -142,7 +136,7 @@ fn a_chain_goes_on_only_where_the_one_before_ended() {
     let died = world.follow(world.bucket(), &place).env("TRANSVASE_ABORT_AT", "committed:1").run();
     assert!(died.signal().is_some());
     // another export of the same window would be read from its start
-    edit(world.window(1), name(world.window(1)), "01768385930001-abcdef01");
+    rewrite(world.window(1), &[(name(world.window(1)), "01768385930001-abcdef01")]);
     let other = world.follow(world.bucket(), &place).run().expect(6);
     assert!(
         other.stderr.contains("was begun with export") && other.stderr.contains(name(world.window(1))),
