@@ -4,8 +4,11 @@
 //! look at the target again; mark the run complete; write the rejects; report. Nothing of the report comes from
 //! memory: a run that was killed at any point is reported the same by whoever finishes it.
 
+use crate::checkpoint::certificates;
+use crate::checkpoint::follows::Follows;
 use crate::checkpoint::owner::Owner;
 use crate::checkpoint::run::{Checkpoint, RunState, Settings, name_of};
+use crate::driver::fault::Fault;
 use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
@@ -76,6 +79,8 @@ pub struct Options {
     pub spill_dir: PathBuf,
     /// Bytes that they may take.
     pub spill_limit: Option<u64>,
+    /// Of a window of changes: the copy that it follows, whose tables it writes to.
+    pub follows: Option<Follows>,
     /// How wide; its seed and page size are the defaults of a new run.
     pub pipeline: pipeline::Options,
 }
@@ -171,6 +176,9 @@ impl Backfill {
             Some(stored) => stored,
             None => {
                 self.settings.clustered = self.decide_order().await?;
+                if !self.source.description().exact {
+                    self.settings.as_of_us = Some(self.now().await?);
+                }
                 let units = &self.source.description().units;
                 let mut places: Vec<u32> = units.iter().map(|unit| unit.id).collect();
                 places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
@@ -184,10 +192,23 @@ impl Backfill {
         self.check_same_order(&settings)?;
         self.check_same_tables(&settings)?;
         self.settings = settings;
+        if state != RunState::Complete {
+            // Before anything is read: from here on no removal by a live writer goes unmarked.
+            self.checkpoint.begin_load(&self.loaded_tables(), self.source.as_of_us()).await?;
+        }
         if state == RunState::Resumed {
             self.check_canaries().await?;
         }
         Ok(())
+    }
+
+    /// By the clock of the database of the run's state.
+    async fn now(&self) -> Result<i64> {
+        let fault = |fault: Fault| fault.into_error("asking the target's clock");
+        let mut loan = self.pool.take().await.map_err(fault)?;
+        let now = certificates::now(&mut loan.session).await.map_err(fault)?;
+        self.pool.give_back(loan);
+        Ok(now)
     }
 
     /// What would make the load faster, a line each: said before a large one begins.
@@ -235,6 +256,7 @@ impl Backfill {
         if self.state == RunState::Complete {
             // Whoever marked it complete may have died before this.
             self.clear_spill().await;
+            self.checkpoint.end_load(&self.loaded_tables()).await?;
             self.add_indexes().await?;
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
@@ -321,6 +343,7 @@ impl Backfill {
             facts: &self.facts,
             run: self.checkpoint.run(),
             on_conflict: self.options.on_conflict,
+            changes: self.source.description().changes,
             tables: &self.settings.tables,
             live_target: self.settings.live_target,
             source_stands_still: self.source.description().exact,
@@ -352,9 +375,17 @@ impl Backfill {
             self.quote_rejects().await?;
         }
         self.checkpoint.complete().await?;
+        self.checkpoint.end_load(&self.loaded_tables()).await?;
         monitor.event(&Event::RunComplete);
         self.clear_spill().await;
         Ok(())
+    }
+
+    /// The tables that this run loads while live writers may remove rows from them. A run of changes loads none: it is such
+    /// a writer itself; and a DynamoDB target has no tables that remember.
+    fn loaded_tables(&self) -> Vec<String> {
+        let loads = !self.source.description().changes;
+        self.settings.tables.iter().filter(|_| loads).map(|table| table.name.clone()).collect()
     }
 
     async fn report(&self, status: Status) -> Result<Report> {
@@ -377,6 +408,8 @@ impl Backfill {
             bytes: 0,
             outcomes: totals.outcomes(),
             skipped: 0,
+            removed: description.changes.then_some(0),
+            superseded: description.changes.then_some(0),
             tables: Vec::new(),
             rejects_since: since.filter(|states| states.open < states.total()),
             failures: Vec::new(),
@@ -416,6 +449,8 @@ fn derived(source: &Arc<dyn Source>, mapping: &Mapping, options: &Options) -> Se
         clustered: false,
         begun_us: None,
         compares: None,
+        as_of_us: source.as_of_us().filter(|_| !source.description().changes),
+        follows: options.follows.clone(),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod compare;
 pub mod driver;
 pub mod error;
+pub mod follow;
 pub mod infer;
 pub mod limit;
 pub mod mapping;

@@ -30,6 +30,7 @@ fn start(cli: &Cli, typed: Typed) -> ExitCode {
         runtime.block_on(async {
             match &cli.command {
                 Command::Backfill(args) => run::backfill(args, typed).await,
+                Command::Follow(args) => cli::follow::follow(args, typed).await,
                 Command::Verify(args) => cli::verify::verify(args, typed).await,
                 Command::Schema(args) => run::schema(args, typed).await,
                 Command::Plan(args) => plan::run(args, typed).await,

@@ -156,7 +156,7 @@ impl Rejects {
     /// database, or items into the DynamoDB table that the run wrote to.
     ///
     /// # Errors
-    /// `Refused` when the run is not complete, or an item would meet another's row; `Config` for tables that cannot take the
+    /// `Refused` when the run is not complete, when changes were applied since, or an item would meet another's row; `Config` for tables that cannot take the
     /// rows; of the database.
     pub async fn retry(
         &self,
@@ -176,6 +176,7 @@ impl Rejects {
                 "run {run} wrote to no table: there is nothing to try its rejects with"
             )));
         }
+        self.check_not_overtaken().await?;
         let (retry, sink) = self.begin(mapping, into, options, monitor).await?;
         let (mut tried, mut after) = (0, None);
         while !stop.is_cancelled() {
@@ -206,6 +207,18 @@ impl Rejects {
         Ok(RetryReport { run: run.to_owned(), retry: retry.number, tried, complete, states })
     }
 
+    /// What was rejected is as of its run. Where later changes were applied since, it may be older than its row, or deleted.
+    async fn check_not_overtaken(&self) -> Result<()> {
+        let run = self.checkpoint.run();
+        if self.settings.follows.is_none() && self.checkpoint.followed_by().await?.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "run {run}: changes were applied since, so what it rejected may have been overtaken: mend the items at their \
+             source and follow on, or sign the rejects off"
+        )))
+    }
+
     /// Looks at the tables, and begins the retry or goes on with it.
     async fn begin(
         &self,
@@ -234,6 +247,7 @@ impl Rejects {
         let sink = SqlSinkOptions {
             run: self.checkpoint.run().to_owned(),
             on_conflict: options.on_conflict,
+            changes: false,
             guarded: if into.is_none() { guarded.clone() } else { Vec::new() },
             write_rows: into.is_none(),
             writers: 1,

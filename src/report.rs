@@ -76,10 +76,17 @@ pub struct Report {
     pub read: u64,
     /// Inflated bytes read.
     pub bytes: u64,
-    /// All tables together. `read = written + present + tombstoned + rejected + skipped`.
+    /// All tables together. `read = written + present + tombstoned + rejected + skipped`, and of changes `+ removed +
+    /// superseded`.
     pub outcomes: Outcomes,
     /// Items that no table takes and the mapping skips.
     pub skipped: u64,
+    /// Changes that are deletes; none of a source of items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed: Option<u64>,
+    /// Changes that a later one of the same key and page has overtaken; none of a source of items.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<u64>,
     /// By target table.
     pub tables: Vec<TableReport>,
     /// What has become of the rejected since, once a retry or a sign-off has dealt with some.
@@ -170,7 +177,8 @@ impl Report {
     /// Whether every item of the source is accounted for.
     #[must_use]
     pub fn adds_up(&self) -> bool {
-        self.read == self.skipped + self.outcomes.total()
+        let changed = self.removed.unwrap_or(0) + self.superseded.unwrap_or(0);
+        self.read == self.skipped + self.outcomes.total() + changed
     }
 
     /// Takes over the ledger's counts.
@@ -178,6 +186,8 @@ impl Report {
         self.read = counts.read;
         self.bytes = counts.bytes;
         self.skipped = counts.skipped;
+        self.removed = self.removed.map(|_| counts.removed);
+        self.superseded = self.superseded.map(|_| counts.superseded);
         self.outcomes = counts.outcomes();
         self.tables = tables
             .iter()

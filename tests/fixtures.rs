@@ -6,9 +6,10 @@ use crate::generator::awkward::Awkward;
 use crate::generator::export::{self, Export, Options};
 use crate::generator::items::{Items, Shape};
 use crate::generator::value::{MAX_ITEM_BYTES, Value as Attribute, item_size};
+use crate::incremental::{self, State, View};
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -77,6 +78,120 @@ fn committed_exports_are_what_the_generator_writes() {
             let key = path.strip_prefix(&root).unwrap().to_str().unwrap();
             let count = file.items.end - file.items.start;
             assert_eq!(line, export::manifest_line(count, &fs::read(&path).unwrap(), key), "{name}");
+        }
+    }
+}
+
+/// How `fixtures/README.md` says the committed chain was written.
+fn committed_chain(out: &Path) -> incremental::Options {
+    incremental::Options {
+        out: out.to_owned(),
+        windows: 3,
+        items: 60,
+        changes: 40,
+        files: 3,
+        seed: 3,
+        ..incremental::Options::default()
+    }
+}
+
+/// The lines of one export of a chain, by its manifest.
+fn lines_of(root: &Path, folder: &Path) -> Vec<Value> {
+    let manifest = fs::read_to_string(folder.join("manifest-files.json")).unwrap();
+    let mut lines = Vec::new();
+    for file in manifest.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let bytes = inflated(&root.join(file["dataFileS3Key"].as_str().unwrap())).unwrap();
+        let before = lines.len();
+        lines.extend(
+            bytes
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+                .map(|line| serde_json::from_slice::<Value>(line).unwrap()),
+        );
+        assert_eq!((lines.len() - before) as u64, file["itemCount"].as_u64().unwrap());
+    }
+    lines
+}
+
+#[test]
+fn the_committed_chain_is_what_the_generator_writes() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/export/incremental");
+    let folder = tempfile::tempdir().unwrap();
+    let chain = incremental::write(&committed_chain(folder.path())).unwrap();
+    for written in chain.windows.iter().map(|window| &window.folder).chain([&chain.full]) {
+        let there = root.join(written.strip_prefix(folder.path()).unwrap());
+        let summary = |folder: &Path| fs::read(folder.join("manifest-summary.json")).unwrap();
+        assert!(summary(&there) == summary(written), "{}", there.display());
+        assert!(lines_of(&root, &there) == lines_of(folder.path(), written), "{}", there.display());
+    }
+}
+
+/// A table as a chain's lines make it: keys and whole items, as JSON text.
+type Table = BTreeMap<String, String>;
+
+/// What the generator says that a table holds.
+fn told(options: &incremental::Options, state: &State) -> Table {
+    let item = |index: u64, version: u32| {
+        let (mut key, mut item) = (Vec::new(), Vec::new());
+        let _rng = crate::generator::orders::write_key(options.seed, index, &mut key).unwrap();
+        crate::generator::orders::write_version(options.seed, index, version, &mut item).unwrap();
+        let text = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap().to_string();
+        (text(&key), text(&item))
+    };
+    state.iter().map(|(index, version)| item(*index, *version)).collect()
+}
+
+/// Applies a window's lines; fails where a line does not follow from the table before it.
+fn apply(table: &mut Table, lines: &[Value], view: View) {
+    let mut keys = BTreeSet::new();
+    for line in lines {
+        let key = line["Keys"].to_string();
+        assert!(keys.insert(key.clone()), "one line for a key");
+        let old = line.get("OldImage").map(Value::to_string);
+        if view == View::NewAndOldImages {
+            assert_eq!(old.as_ref(), table.get(&key), "the item before the change");
+        }
+        assert!(old.is_none() || view == View::NewAndOldImages);
+        match line.get("NewImage") {
+            Some(new) => drop(table.insert(key, new.to_string())),
+            None => assert!(table.remove(&key).is_some(), "a delete of an item that was there"),
+        }
+    }
+}
+
+#[test]
+fn a_chains_lines_lead_from_the_full_export_to_each_truth() {
+    for (seed, view) in [(5, View::NewImage), (6, View::NewAndOldImages), (7, View::NewAndOldImages)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = incremental::Options {
+            out: folder.path().to_owned(),
+            items: 120,
+            windows: 5,
+            changes: 90,
+            seed,
+            view,
+            ..incremental::Options::default()
+        };
+        let chain = incremental::write(&options).unwrap();
+        let lines = lines_of(folder.path(), &chain.full);
+        let key = |item: &Value| {
+            serde_json::json!({"customer_id": item["customer_id"], "order_id": item["order_id"]}).to_string()
+        };
+        let mut table: Table = lines.iter().map(|line| (key(&line["Item"]), line["Item"].to_string())).collect();
+        assert!(table == told(&options, &chain.exported));
+        let mut before = chain.windows[0].span.0;
+        for (number, window) in chain.windows.iter().enumerate() {
+            let (from, to) = window.span;
+            assert!(from == before && (900..=86_400).contains(&(to - from)), "{:?}", window.span);
+            before = to;
+            let lines = lines_of(folder.path(), &window.folder);
+            let deletes = lines.iter().filter(|line| line.get("NewImage").is_none()).count() as u64;
+            assert_eq!((lines.len() as u64 - deletes, deletes), window.changes);
+            assert!(window.changes.0 > 0 && window.changes.1 > 0, "a window of both kinds");
+            if number > 0 {
+                apply(&mut table, &lines, view);
+            }
+            assert!(table == told(&options, &window.truth), "after window {number}");
         }
     }
 }

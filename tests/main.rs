@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
+mod apply;
 mod bad_days;
 mod cli;
 mod clustered;
@@ -12,9 +13,12 @@ mod crash;
 mod damage;
 mod dynamo_driver;
 mod fixtures;
+mod follow;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
 mod health;
+#[path = "../examples/generate/incremental.rs"]
+mod incremental;
 mod indexes;
 mod into_dynamo;
 mod keys;
@@ -34,4 +38,5 @@ mod simulate;
 mod simulation;
 mod support;
 mod tidy;
+mod tombstones;
 mod verify;

@@ -21,7 +21,7 @@ const LEVELS: [&[&str]; 14] = [
     &["source", "sink"],
     &["pipeline"],
     &["backfill", "rejects", "verify"],
-    &["plan"],
+    &["follow", "plan"],
     &["cli", "main"],
 ];
 

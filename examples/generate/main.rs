@@ -6,11 +6,13 @@
 //! The engine reads it with `--from target/orders`.
 
 mod generator;
+mod incremental;
 mod rows;
 
 use clap::Parser;
 use generator::export::{self, Options};
 use generator::items::Shape;
+use incremental::View;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -47,10 +49,22 @@ struct Arguments {
     /// Also writes the orders as ready-made rows (TSV) into this folder, for a server's own loader
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// Writes so many incremental exports after the full one, of orders
+    #[arg(long, default_value_t = 0)]
+    windows: usize,
+    /// With --windows: writes in each of them
+    #[arg(long, default_value_t = 300)]
+    changes: u64,
+    /// With --windows: what their lines hold
+    #[arg(long, value_enum, default_value = "new-and-old-images")]
+    view: View,
 }
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.windows > 0 {
+        return chain(arguments);
+    }
     let options = Options {
         out: arguments.out,
         shape: arguments.shape,
@@ -69,4 +83,26 @@ fn main() -> io::Result<()> {
     }
     let (items, files) = (options.items, export.files.len());
     writeln!(io::stdout(), "{items} items, {} bytes of lines, {files} files: {}", export.bytes, export.folder.display())
+}
+
+fn chain(arguments: Arguments) -> io::Result<()> {
+    let chain = incremental::write(&incremental::Options {
+        out: arguments.out,
+        items: arguments.items,
+        windows: arguments.windows,
+        changes: arguments.changes,
+        files: arguments.files,
+        view: arguments.view,
+        seed: arguments.seed,
+        table: arguments.table,
+        prefix: arguments.prefix,
+    })?;
+    let out = &mut io::stdout();
+    writeln!(out, "full export of {} items: {}", chain.exported.len(), chain.full.display())?;
+    for window in &chain.windows {
+        let (seconds, (puts, deletes)) = (window.span.1 - window.span.0, window.changes);
+        let (items, folder) = (window.truth.len(), window.folder.display());
+        writeln!(out, "window of {seconds} s, {puts} puts, {deletes} deletes, then {items} items: {folder}")?;
+    }
+    Ok(())
 }

@@ -46,13 +46,19 @@ impl Backfill {
             return Ok(());
         }
         for (index, (then, now)) in stored.tables.iter().zip(&derived.tables).enumerate() {
-            let written = self.before.tables.get(index).is_some_and(|outcomes| outcomes.written > 0);
+            let written = self.has_rows(&self.before, index);
             if then.name != now.name || then.identity != now.identity || (written && now.empty_at_start) {
                 return self
                     .begun_with(&format!("a table {} that was altered, truncated or recreated since", then.name));
             }
         }
         Ok(())
+    }
+
+    /// Whether a table that is empty lost its rows to somebody else: what changes have put, changes may take away.
+    fn has_rows(&self, totals: &Counts, table: usize) -> bool {
+        let written = totals.tables.get(table).is_some_and(|outcomes| outcomes.written > 0);
+        written && !self.source.description().changes
     }
 
     /// Looks for rows that the run made durable: a TRUNCATE between then and now takes them all. The application may
@@ -89,10 +95,11 @@ impl Backfill {
             return Ok(());
         }
         let now = self.inspect(Create::Nothing).await?;
-        let mut tables = self.settings.tables.iter().zip(&now).zip(&totals.tables);
-        let changed = tables
-            .find(|((then, now), counts)| then.identity != now.identity || (counts.written > 0 && now.empty_at_start));
-        if let Some(((then, _), _)) = changed {
+        let mut tables = self.settings.tables.iter().zip(&now).enumerate();
+        let changed = tables.find(|(index, (then, now))| {
+            then.identity != now.identity || (self.has_rows(totals, *index) && now.empty_at_start)
+        });
+        if let Some((_, (then, _))) = changed {
             return Err(Error::refused(format!(
                 "table {} was altered, truncated or recreated while the run was going on; it is not complete: begin \
                  anew with --restart",

@@ -40,6 +40,9 @@ impl Backfill {
         if !matches!(self.destination, Destination::Sql(Target::MySql(_) | Target::Sqlite(_))) {
             return Some("only an SQL database has a key order to write in");
         }
+        if self.source.description().changes {
+            return Some("changes are applied in their own order");
+        }
         if !self.source.description().exact {
             return Some(
                 "needs an export: what a lost sorted run held is read again from the source, and a live table cannot be \

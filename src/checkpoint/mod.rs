@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod certificates;
 pub mod differences;
+pub mod follows;
 pub mod ledger;
 pub mod owner;
 pub mod rejects;
@@ -15,5 +16,6 @@ pub mod review;
 pub mod run;
 pub mod schema;
 pub mod spills;
+pub mod tombstones;
 pub mod tracker;
 pub mod units;

@@ -1,5 +1,6 @@
 //! The run: its name, its settings (the fingerprint and every derived default), its state.
 
+use super::follows::Follows;
 use super::ledger::number;
 use super::schema;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
@@ -51,6 +52,13 @@ pub struct Settings {
     /// Of a verification: with what, how closely and how much it compares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compares: Option<String>,
+    /// Of a copy: what was written to the source before this moment, in microseconds since 1970, is in it. The time of an
+    /// export; of a live table, when the reading began, by the target's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of_us: Option<i64>,
+    /// Of a window of changes: what it follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
 }
 
 /// A target table, by what changes when it is recreated.

@@ -99,14 +99,14 @@ impl To {
 ///
 /// # Errors
 /// `Config`; see [`target`].
-pub fn to(args: &Backfill, typed: Typed) -> Result<To> {
-    if let Some(to) = dynamodb(&args.target, &args.dynamo, typed)? {
+pub fn to(args: &TargetArgs, dynamo: &DynamoArgs, typed: Typed) -> Result<To> {
+    if let Some(to) = dynamodb(args, dynamo, typed)? {
         return Ok(to);
     }
-    if args.dynamo.state.is_some() {
+    if dynamo.state.is_some() {
         return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
     }
-    target(&args.target, typed.to).map(To::Sql)
+    target(args, typed.to).map(To::Sql)
 }
 
 /// A DynamoDB target, with the state beside it; none when the target is another.
@@ -235,6 +235,7 @@ pub fn options(args: &Backfill, target: &Target, live: bool) -> Result<backfill:
         },
         spill_dir: spill_dir(&args.order),
         spill_limit: args.order.spill_limit.as_deref().map(|limit| size("--spill-limit", limit)).transpose()?,
+        follows: None,
         pipeline,
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod export;
+pub mod follow;
 pub mod log;
 pub mod open;
 pub mod output;
@@ -111,6 +112,9 @@ pub enum Command {
     /// Copy a table or an export into a target, once, completely; run it again to resume.
     #[command(after_help = BACKFILL_EXAMPLES)]
     Backfill(Box<Backfill>),
+    /// Apply to a copy what has changed since it was made: incremental exports, one window after the other.
+    #[command(after_help = follow::EXAMPLES)]
+    Follow(Box<follow::FollowArgs>),
     /// Compare the target with the source, both ways, and tell every difference; mend and certify, if asked to.
     #[command(after_help = verify::EXAMPLES)]
     Verify(Box<verify::VerifyArgs>),

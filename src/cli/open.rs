@@ -1,18 +1,21 @@
 //! Opening both ends: what was typed as source and target becomes what a verb works with.
 
 use super::config::To;
+use super::follow::ChangesArgs;
 use super::{DynamoArgs, MappingArgs, SourceArgs, config};
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
+use crate::follow::OpenLink;
 use crate::limit::price::{self, Prices};
 use crate::mapping::{KeyAttribute, KeyType, Mapping};
 use crate::sink::destination::{Destination, DynamoDbTarget};
 use crate::sink::dynamodb::pace::Pace;
 use crate::sink::dynamodb::preflight;
 use crate::source::Source;
-use crate::source::dynamodb_export::{DynamoDbExport, ExportLocation, ExportOptions};
+use crate::source::dynamodb_export::chain::{Chain, Link};
+use crate::source::dynamodb_export::{ChainLocation, DynamoDbExport, ExportLocation, ExportOptions, Store};
 use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions, SharedPurse};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -132,21 +135,36 @@ async fn export(args: &SourceArgs, spill: PathBuf) -> Result<DynamoDbExport> {
     let location = ExportLocation::find(&args.from)?;
     let (endpoint, handle) = (args.s3_endpoint.clone(), tokio::runtime::Handle::current());
     let opening = tokio::task::spawn_blocking(move || {
-        let objects = objects(&location, spill, endpoint, handle)?;
+        let objects = objects(&location.store(), spill, endpoint, handle)?;
         DynamoDbExport::open(&location, objects, &ExportOptions { page_bytes: config::PAGE_BYTES })
     });
     opening.await.map_err(|error| Error::internal("opening the export").because(error))?
 }
 
-fn objects(
-    location: &ExportLocation,
-    spill: PathBuf,
-    endpoint: Option<String>,
-    handle: tokio::runtime::Handle,
-) -> Result<Objects> {
-    match location {
-        ExportLocation::Folder { root, .. } => Ok(Objects::folder(root.clone())),
-        ExportLocation::S3 { bucket, .. } => {
+/// Finds the chain of incremental exports, which reads their summaries; and what opens each of them.
+///
+/// # Errors
+/// `Config` when there is no chain; `Corrupt` when a summary is not whole.
+pub async fn chain(args: &ChangesArgs, spill: PathBuf) -> Result<(Chain, OpenLink)> {
+    let location = ChainLocation::find(&args.from)?;
+    let (endpoint, handle) = (args.s3_endpoint.clone(), tokio::runtime::Handle::current());
+    let connect = move |store: &Store| objects(store, spill.clone(), endpoint.clone(), handle.clone());
+    let finding = tokio::task::spawn_blocking(move || {
+        let chain = Chain::open(&location, &connect(&location.store)?)?;
+        let open = move |link: &Link| -> Result<Box<dyn Source>> {
+            let options = ExportOptions { page_bytes: config::PAGE_BYTES };
+            let objects = connect(&link.location.store())?;
+            Ok(Box::new(DynamoDbExport::open_changes(&link.location, objects, &options)?))
+        };
+        Ok((chain, Arc::new(open) as OpenLink))
+    });
+    finding.await.map_err(|error| Error::internal("finding the chain").because(error))?
+}
+
+fn objects(store: &Store, spill: PathBuf, endpoint: Option<String>, handle: tokio::runtime::Handle) -> Result<Objects> {
+    match store {
+        Store::Folder(root) => Ok(Objects::folder(root.clone())),
+        Store::S3(bucket) => {
             let options = S3Options { endpoint, ..S3Options::new(spill) };
             S3Bucket::connect(handle, bucket, options).map(Objects::S3)
         }

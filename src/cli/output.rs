@@ -40,10 +40,15 @@ pub fn table(report: &Report) -> String {
         ));
     }
     let o = &report.outcomes;
+    let changed = match (report.removed, report.superseded) {
+        (Some(removed), Some(superseded)) => format!(" + removed {removed} + superseded {superseded}"),
+        _ => String::new(),
+    };
     line(format!(
-        "  read {} = written {} + present {} + tombstoned {} + skipped by rule {} + rejected {}{}",
+        "  read {} = written {}{} + present {} + tombstoned {} + skipped by rule {} + rejected {}{}",
         report.read,
         o.written,
+        changed,
         o.present,
         o.tombstoned,
         report.skipped,

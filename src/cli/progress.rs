@@ -93,6 +93,11 @@ impl Progress {
         Progress { stages, ..self }
     }
 
+    /// What is being read.
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
     /// Takes the bar off the screen.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

@@ -220,7 +220,7 @@ async fn retry(args: &Retry, typed: Typed) -> Result<ExitCode> {
     let monitor = watch::monitors(Vec::new())?;
     let stop = CancellationToken::new();
     // a page of rejects takes a moment: nothing is said of it
-    tokio::spawn(watch::stop_at_signals(stop.clone(), None));
+    tokio::spawn(watch::stop_at_signals(stop.clone(), |_| {}));
     let report = rejects.retry(&mapping, into.as_ref(), options, (&stop, &monitor)).await?;
     output::print(&retried(&report));
     written(&report, args.report.as_deref())?;

@@ -31,7 +31,7 @@ pub async fn schema(args: &Schema, typed: Typed) -> Result<ExitCode> {
 /// Whatever keeps the run from beginning, or ends it for good.
 pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
-    let to = config::to(args, typed)?;
+    let to = config::to(&args.target, &args.dynamo, typed)?;
     let exported = match export::export(&args.export, &args.source, &args.dynamo).await? {
         Some(export::Handed::Stopped) => return Ok(ExitCode::Interrupted),
         Some(export::Handed::Over { source, key }) => Some((source, key)),

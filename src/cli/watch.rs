@@ -33,7 +33,8 @@ impl Watch {
         let meter = Arc::new(Meter::default());
         let monitor = monitors(vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _])?;
         let stop = CancellationToken::new();
-        tokio::spawn(stop_at_signals(stop.clone(), Some(Arc::clone(&progress))));
+        let telling = Arc::clone(&progress);
+        tokio::spawn(stop_at_signals(stop.clone(), move |line| telling.say(line)));
         Ok(Watch { started, meter, progress, monitor, stop })
     }
 
@@ -70,15 +71,13 @@ pub(super) fn monitors(mut own: Vec<Arc<dyn Monitor>>) -> Result<Arc<dyn Monitor
 }
 
 /// The first signal asks for an orderly stop; the second ends the process: it is safe to, at any time.
-pub(super) async fn stop_at_signals(stop: CancellationToken, progress: Option<Arc<Progress>>) {
+pub(super) async fn stop_at_signals(stop: CancellationToken, tell: impl Fn(&str)) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
     either(&mut interrupt, &mut terminate).await;
-    if let Some(progress) = progress {
-        progress.say("stopping: pages in flight are being finished; once more to stop at once");
-    }
+    tell("stopping: pages in flight are being finished; once more to stop at once");
     stop.cancel();
     either(&mut interrupt, &mut terminate).await;
     std::process::exit(ExitCode::Interrupted as i32);

@@ -21,7 +21,7 @@ mod unprocessed;
 pub use charged::Charged;
 pub use control::{Backups, ExportCall, ExportProgress, ExportState};
 pub use refusal::{Refusal, RefusalKind};
-pub use request::ScanCall;
+pub use request::{ScanCall, Write};
 pub use table::{IndexDescription, TableDescription};
 
 use crate::error::{Error, Result};
@@ -100,8 +100,8 @@ pub struct Scanned {
 /// What became of a batch.
 #[derive(Debug)]
 pub struct Batched {
-    /// Positions of the items that were held back: to be sent again. More than the server named, where its answer is not
-    /// clear; a put may be repeated.
+    /// Positions of the writes that were held back: to be sent again. More than the server named, where its answer is not
+    /// clear; a put or a delete may be repeated.
     pub unprocessed: Vec<usize>,
     /// Write units, as the server charged them.
     pub charged: Charged,
@@ -284,18 +284,18 @@ impl DynamoDb {
         found::read_found(answer.bytes(), keys).map_err(|malformed| asked.not_understood(malformed))
     }
 
-    /// Puts at most 25 items of at most 16 MB, no two of one key, replacing what is there.
+    /// Puts and deletes at most 25 items of at most 16 MB, no two of one key, whatever is there.
     ///
     /// # Errors
     /// A refusal of the whole batch.
-    pub async fn batch_put(&self, table: &str, items: &[&[u8]]) -> Result<Batched, Refusal> {
+    pub async fn batch_write(&self, table: &str, writes: &[Write<'_>]) -> Result<Batched, Refusal> {
         let asked = Asked { call: "BatchWriteItem", table, place: &self.place, writes: true };
         let answer = Answer::default();
-        let body = request::batch_put(table, items);
+        let body = request::batch_write(table, writes);
         let call = RawCall::new(body, &answer, || Output::erase(BatchWriteItemOutput::builder().build()));
         let empty = self.data.batch_write_item().request_items(table, Vec::new());
         succeeded(asked, empty.customize().interceptor(call).send().await)?;
-        unprocessed::read_batch(answer.bytes(), items).map_err(|malformed| asked.not_understood(malformed))
+        unprocessed::read_batch(answer.bytes(), writes).map_err(|malformed| asked.not_understood(malformed))
     }
 }
 

@@ -32,6 +32,7 @@ pub mod names;
 mod path;
 mod plan;
 mod predicate;
+mod removal;
 mod reshape;
 mod shape;
 mod spec;
@@ -41,7 +42,8 @@ pub use inverse::SourceKeys;
 pub use json_text::JsonText;
 pub use key::parse_key;
 pub use mapper::Mapper;
-pub use time::{TimeText, time_text};
+pub use removal::KeyMapper;
+pub use time::{TimeText, moment_micros, moment_text, time_text};
 
 /// The type of a key attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -102,6 +102,16 @@ impl Place {
         }
     }
 
+    /// The attribute that the place is in.
+    pub(super) fn root(&self) -> &str {
+        &self.path.root
+    }
+
+    /// The value of the place's attribute.
+    pub(super) fn whole<'a>(&self, found: &[Option<Value<'a>>]) -> Option<Value<'a>> {
+        found.get(self.slot).copied().flatten()
+    }
+
     /// Whether the place is the whole attribute called `name`.
     pub(super) fn is_whole(&self, name: &str) -> bool {
         self.path.is_whole(name)

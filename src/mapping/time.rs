@@ -61,6 +61,21 @@ pub fn time_text(text: &str) -> Option<TimeText> {
     }
 }
 
+/// Microseconds since 1970 UTC of a moment in ISO-8601, as AWS writes it; none when the text is none.
+#[must_use]
+pub fn moment_micros(text: &str) -> Option<i64> {
+    iso_micros(text).ok()
+}
+
+/// The moment as ISO-8601 in UTC, with a fraction of a second only where there is one: `2024-02-29T12:00:00Z`.
+#[must_use]
+pub fn moment_text(micros: i64) -> String {
+    let mut text = Vec::new();
+    write_datetime(micros, &mut text);
+    let text = String::from_utf8_lossy(&text).replace(' ', "T");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned() + "Z"
+}
+
 /// Microseconds since 1970 of a number of seconds or milliseconds.
 pub(super) fn epoch_micros(text: &str, clock: Clock) -> Result<i64, Fault> {
     if !is_canonical(text) {
@@ -281,6 +296,15 @@ mod tests {
             Err(fault) => return format!("{fault:?}"),
         }
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_moment_is_written_as_it_is_read() {
+        for text in ["2026-01-14T10:18:50.622Z", "2026-01-14T10:00:00Z", "2026-01-14T10:18:50.000001Z"] {
+            assert_eq!(moment_text(moment_micros(text).unwrap()), text);
+        }
+        assert_eq!(moment_micros("2026-01-14T10:35:00.000Z").map(moment_text).as_deref(), Some("2026-01-14T10:35:00Z"));
+        assert_eq!(moment_micros("soon"), None);
     }
 
     #[test]

@@ -19,6 +19,20 @@ pub struct Batch {
     pub skipped: u64,
     /// Where the rows come from.
     pub feed: Feed,
+    /// What its page takes away, when its lines are changes: then its rows replace what is there.
+    pub changes: Option<Changes>,
+}
+
+/// What a page of changes does beside putting rows. Of several changes of one key only the last is in the batch.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Keys of rows that must not be there any more, by target table: rows of the key's cells and no others, except that of
+    /// items that stay items a last cell holds the key as a JSON object. No key is among the batch's rows of the same table.
+    pub removals: Vec<TableRows>,
+    /// Changes that are deletes.
+    pub removed: u64,
+    /// Changes that a later one of the same key and page has overtaken.
+    pub superseded: u64,
 }
 
 /// Where a batch's rows come from.
@@ -47,7 +61,8 @@ pub struct Stretch {
 pub struct TableRows {
     /// The rows, in the order of the page.
     pub rows: Rows,
-    /// Row numbers sorted by target key, all distinct keys.
+    /// Row numbers sorted by target key, all distinct keys; those of a page of changes without the rows that a later change
+    /// has overtaken.
     pub order: Vec<u32>,
     /// The key's columns.
     pub key: Vec<usize>,
@@ -64,7 +79,9 @@ impl Batch {
     /// Bytes of memory held: the page and its rows.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let rows: usize = self.tables.iter().map(|table| table.rows.memory() + table.order.capacity() * 4).sum();
+        let removals = self.changes.iter().flat_map(|changes| &changes.removals);
+        let rows: usize =
+            self.tables.iter().chain(removals).map(|table| table.rows.memory() + table.order.capacity() * 4).sum();
         self.page.bytes.capacity() + rows
     }
 
@@ -81,12 +98,12 @@ impl Batch {
         self.page.lines().find(|(at, _)| *at == position).map(|(_, line)| line).unwrap_or_default()
     }
 
-    /// The key of the first row that is not in `refused`, to be looked for later.
+    /// The key of a row that was written, to be looked for later: of the first table that has rows, the first of which
+    /// `left_out` does not say that it was not.
     #[must_use]
-    pub fn canary(&self, refused: &[Reject]) -> Option<Canary> {
-        let is_refused = |position| refused.iter().any(|reject| reject.position == position);
+    pub fn canary(&self, left_out: impl Fn(usize, u32) -> bool) -> Option<Canary> {
         let (table, rows) = self.tables.iter().enumerate().find(|(_, table)| !table.order.is_empty())?;
-        let row = rows.order.iter().find(|row| !is_refused(rows.rows.position(**row as usize)))?;
+        let row = rows.order.iter().find(|row| !left_out(table, **row))?;
         let key = rows.key_of(*row).map(KeyCell::of);
         Some(Canary { table, key: key.collect::<Option<_>>()?, at: 0 })
     }
@@ -102,8 +119,11 @@ impl Batch {
         counts.bytes = self.page.bytes.len() as u64;
         counts.half_units = self.page.half_units;
         counts.skipped = self.skipped;
+        if let Some(changes) = &self.changes {
+            (counts.removed, counts.superseded) = (changes.removed, changes.superseded);
+        }
         for (table, outcomes) in self.tables.iter().zip(&mut counts.tables) {
-            outcomes.written = table.rows.len() as u64;
+            outcomes.written = table.order.len() as u64;
         }
         for reject in &self.rejects {
             match reject.table {

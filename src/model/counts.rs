@@ -1,6 +1,7 @@
-//! How the items that were read ended. The identity `read + loaded = written + already present + tombstoned + skipped by
-//! rule + rejected + spilled` holds for every span, so it holds for every sum of spans. Rows are spilled and loaded by a
-//! clustered load alone; once it is complete all that were spilled are loaded, and the two drop out.
+//! How the items that were read ended. The identity `read + loaded = written + removed + superseded + already present +
+//! tombstoned + skipped by rule + rejected + spilled` holds for every span, so it holds for every sum of spans. Rows are spilled and loaded by a
+//! clustered load alone; once it is complete all that were spilled are loaded, and the two drop out. Of changes a put is
+//! written and a delete removed, each once, however many tables it visits and whether or not a row was there.
 
 use super::rows::CellRef;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,8 @@ impl Outcomes {
         self.written + self.present + self.tombstoned + self.rejected
     }
 
-    fn add(&mut self, other: &Outcomes) {
+    /// Adds others.
+    pub fn add(&mut self, other: &Outcomes) {
         self.written += other.written;
         self.present += other.present;
         self.tombstoned += other.tombstoned;
@@ -174,6 +176,12 @@ pub struct Counts {
     /// are not among them.
     #[serde(default)]
     pub half_units: u64,
+    /// Changes that are deletes: no table has a row of their keys any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub removed: u64,
+    /// Changes that a later one of the same key has overtaken before they were done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub superseded: u64,
     /// Rows that went into a sorted run on disk: how they end is known when they are loaded.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub spilled: u64,
@@ -210,6 +218,8 @@ impl Counts {
         self.rejected += other.rejected;
         self.bytes += other.bytes;
         self.half_units += other.half_units;
+        self.removed += other.removed;
+        self.superseded += other.superseded;
         self.spilled += other.spilled;
         self.loaded += other.loaded;
         self.canary = match (self.canary.take(), &other.canary) {
@@ -253,7 +263,8 @@ impl Counts {
     /// Whether every item read and every row loaded is accounted for.
     #[must_use]
     pub fn add_up(&self) -> bool {
-        self.read + self.loaded == self.skipped + self.outcomes().total() + self.spilled
+        let changed = self.removed + self.superseded;
+        self.read + self.loaded == self.skipped + self.outcomes().total() + changed + self.spilled
     }
 }
 
@@ -280,6 +291,22 @@ mod tests {
         assert_eq!(serde_json::from_str::<Counts>(&stored).unwrap(), counts);
         counts.add(&Counts { compared: vec![Compared::default(), compared], ..Counts::default() });
         assert_eq!(counts.compared, [compared, compared]);
+    }
+
+    #[test]
+    fn removed_and_superseded_changes_add_up_and_ledgers_without_them_load() {
+        let written = |written| vec![Outcomes { written, ..Outcomes::default() }];
+        let mut counts = Counts { read: 6, removed: 2, superseded: 1, tables: written(3), ..Counts::default() };
+        assert!(counts.add_up());
+        let stored = serde_json::to_string(&counts).unwrap();
+        assert_eq!(serde_json::from_str::<Counts>(&stored).unwrap(), counts);
+        let old = Counts { read: 4, tables: written(4), ..Counts::default() };
+        let stored = serde_json::to_string(&old).unwrap();
+        assert!(!stored.contains("removed") && !stored.contains("superseded"), "{stored}");
+        counts.add(&serde_json::from_str::<Counts>(&stored).unwrap());
+        assert_eq!((counts.read, counts.removed, counts.superseded, counts.add_up()), (10, 2, 1, true));
+        counts.superseded += 1;
+        assert!(!counts.add_up());
     }
 
     #[test]

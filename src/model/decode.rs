@@ -8,11 +8,13 @@
 //! fails), parsed to a reused tape, and the tape is walked once. A line as DynamoDB writes it is read to the same tape in
 //! one pass instead ([`regular`]); whatever is unusual about a line, errors included, is the reference's to judge.
 
+mod change;
 mod names;
 mod regular;
 
 use super::number::{MAX_DIGITS, Number};
 use super::value::{Item, after};
+pub use change::Change;
 use names::Seen;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
@@ -28,6 +30,12 @@ pub enum DecodeError {
     /// JSON, but not `{"Item":{…}}`.
     #[error("the line has no Item")]
     NoItem,
+    /// JSON, but no object with `Keys`, which a change has.
+    #[error("the line has no Keys")]
+    NoKeys,
+    /// The `Keys` of a change are not those of its `NewImage`.
+    #[error("the change's Keys are not those of its NewImage")]
+    OtherKeys,
     /// A value is not one type tag with the payload this type has.
     #[error("a value is not DynamoDB JSON")]
     NotDynamoDbJson,
@@ -90,13 +98,21 @@ impl Decoder {
 
     /// As [`Decoder::decode`], for whatever line there is: this is the reference.
     fn decode_any<T>(&mut self, line: &[u8], use_item: impl FnOnce(Item<'_>) -> T) -> Result<T, DecodeError> {
+        self.with_tape(line, |nodes| item(nodes).map(use_item))
+    }
+
+    /// Parses any line of JSON and hands its nodes on.
+    fn with_tape<T>(
+        &mut self,
+        line: &[u8],
+        use_nodes: impl for<'n> FnOnce(&'n [Node<'n>]) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         self.scratch.clear();
         self.scratch.extend_from_slice(line);
         let mut tape = self.tape.take().unwrap_or(Tape(Vec::new())).reset();
         let result = simd_json::fill_tape(&mut self.scratch, &mut self.buffers, &mut tape)
             .map_err(|_| DecodeError::Json)
-            .and_then(|()| item(&tape.0))
-            .map(use_item);
+            .and_then(|()| use_nodes(&tape.0));
         self.tape = Some(tape.reset());
         result
     }

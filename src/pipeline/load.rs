@@ -189,7 +189,7 @@ fn batch(loading: &Loading, stretch: Stretch, span: Span, rows: Rows, reached: S
     tables[stretch.table].rows = rows;
     tables[stretch.table].order = order;
     let page = Page { span, bytes: Vec::new(), reached: Some(reached), half_units: 0 };
-    Batch { page, tables, rejects: Vec::new(), skipped: 0, feed: Feed::Runs(stretch) }
+    Batch { page, tables, rejects: Vec::new(), skipped: 0, feed: Feed::Runs(stretch), changes: None }
 }
 
 /// Why rows could not be sorted or merged, with the names of tables and units.

@@ -7,6 +7,7 @@
 //! or when a stop is requested; then the queue closes, the lanes drain it (of a stop: finish the pages they carry and
 //! drop those that wait), and the claims are released. The first fatal error cancels everybody.
 
+pub mod changes;
 pub mod clustered;
 pub mod lane;
 pub mod load;
@@ -137,7 +138,7 @@ impl Flow {
             Outlet::Target(_) => None,
         };
         Ok(Arc::new(Flow {
-            transform: Transform::new(Arc::clone(mapping), options.workers, narrow)?,
+            transform: Transform::new(Arc::clone(mapping), options.workers, narrow, source.description().changes)?,
             queue: WorkQueue::new(options.seed),
             budget: Budget::new(options.memory_bytes),
             monitor: work.monitor(),

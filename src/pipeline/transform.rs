@@ -1,5 +1,6 @@
 //! The one bridge from tokio to rayon: a page becomes a batch on a worker thread that owns its buffers.
 
+use super::changes;
 use crate::compare::narrow::Narrow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::{Mapped, Mapper, Mapping, Table};
@@ -17,6 +18,8 @@ pub struct Transform {
     pool: rayon::ThreadPool,
     mapping: Arc<Mapping>,
     narrow: Option<Arc<Narrow>>,
+    /// The lines are changes.
+    changes: bool,
 }
 
 thread_local! {
@@ -25,17 +28,18 @@ thread_local! {
 }
 
 impl Transform {
-    /// `workers` threads for `mapping`, whose rows then become narrow if they are to.
+    /// `workers` threads for `mapping`, whose rows then become narrow if they are to; `changes` says that the lines are not
+    /// items but changes of them.
     ///
     /// # Errors
     /// `Internal` when the threads cannot be started.
-    pub fn new(mapping: Arc<Mapping>, workers: usize, narrow: Option<Arc<Narrow>>) -> Result<Self> {
+    pub fn new(mapping: Arc<Mapping>, workers: usize, narrow: Option<Arc<Narrow>>, changes: bool) -> Result<Self> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(workers)
             .thread_name(|index| format!("transform-{index}"))
             .build()
             .map_err(|error| Error::internal("the worker threads cannot be started").because(error))?;
-        Ok(Transform { pool, mapping, narrow })
+        Ok(Transform { pool, mapping, narrow, changes })
     }
 
     /// Decodes, maps and sorts a page.
@@ -45,6 +49,7 @@ impl Transform {
     pub async fn run(&self, page: Page, unit_name: &str) -> Result<Batch> {
         let (sender, receiver) = oneshot::channel();
         let (mapping, narrow, unit_name) = (Arc::clone(&self.mapping), self.narrow.clone(), unit_name.to_owned());
+        let encode = if self.changes { changes::encode } else { encode };
         self.pool.spawn(move || {
             // Nobody waits any more when the run was stopped: then the page is not worth the work.
             if !sender.is_closed() {
@@ -96,14 +101,17 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
     }
     let mut tables = Vec::with_capacity(rows.len());
     for (table, rows) in mapping.tables().iter().zip(rows) {
-        let order = sorted(table, &rows, unit_name)?;
+        let order = sorted(table, &rows, rows.sorted(&table.key), unit_name)?;
         tables.push(TableRows { rows, order, key: table.key.clone() });
     }
-    Ok(Batch { page, tables, rejects, skipped, feed: Feed::Page })
+    Ok(Batch { page, tables, rejects, skipped, feed: Feed::Page, changes: None })
 }
 
-fn sorted(table: &Table, rows: &Rows, unit_name: &str) -> Result<Vec<u32>> {
-    let order = rows.sorted(&table.key);
+/// The order, which is by key, once it is proved that no two rows of it have the same.
+///
+/// # Errors
+/// `Refused`, as [`encode`] says.
+pub(super) fn sorted(table: &Table, rows: &Rows, order: Vec<u32>, unit_name: &str) -> Result<Vec<u32>> {
     let twins = order.windows(2).find(|pair| rows.compare(pair[0] as usize, pair[1] as usize, &table.key).is_eq());
     let Some(pair) = twins else { return Ok(order) };
     let (first, second) = (rows.position(pair[0] as usize), rows.position(pair[1] as usize));

@@ -27,6 +27,7 @@ use std::sync::Arc;
 const REQUESTS_PER_WRITER: usize = 16;
 
 /// Where rows go.
+#[derive(Clone)]
 pub enum Destination {
     /// Into an SQL database, which keeps the run's state as well; or nowhere.
     Sql(Target),
@@ -35,6 +36,7 @@ pub enum Destination {
 }
 
 /// A DynamoDB table to write to.
+#[derive(Clone)]
 pub struct DynamoDbTarget {
     /// The client.
     pub db: DynamoDb,
@@ -65,6 +67,8 @@ pub struct SinkOptions<'a> {
     pub run: &'a str,
     /// What to do about rows that are there.
     pub on_conflict: OnConflict,
+    /// Batches are of changes, whose rows replace whatever is there.
+    pub changes: bool,
     /// The target tables as they were when the run began.
     pub tables: &'a [TargetTable],
     /// The application writes to them too.
@@ -121,6 +125,12 @@ impl Destination {
     #[must_use]
     pub fn writes(&self) -> bool {
         !matches!(self, Destination::Sql(Target::Null))
+    }
+
+    /// Whether what a live writer removes is remembered while the tables are loaded, so that no load brings it back.
+    #[must_use]
+    pub fn remembers_removals(&self) -> bool {
+        matches!(self, Destination::Sql(_))
     }
 
     /// Asks the database of rows or state what it is.
@@ -227,6 +237,10 @@ impl Destination {
     ) -> Result<Option<Arc<Pool>>> {
         let is_server = matches!(self, Destination::Sql(Target::MySql(_)));
         match method {
+            LoadMethod::LoadData if options.changes => Err(Error::config(
+                "--load-method load-data: changes replace rows, LOAD DATA would delete them first: leave the flag away",
+            )),
+            _ if options.changes => Ok(None),
             LoadMethod::LoadData if !is_server => {
                 Err(Error::config(format!("--load-method load-data: {self} takes no LOAD DATA: leave the flag away")))
             }
@@ -256,6 +270,7 @@ impl Destination {
         let sql = SqlSinkOptions {
             run: options.run.to_owned(),
             on_conflict: options.on_conflict,
+            changes: options.changes,
             guarded: if is_sql { guarded.clone() } else { Vec::new() },
             write_rows: is_sql && self.writes(),
             writers: options.writers,
@@ -265,8 +280,8 @@ impl Destination {
             .watched_by(options.health.clone());
         let Destination::DynamoDb(target) = self else { return Arc::new(sql) };
         let dynamodb = DynamoDbSinkOptions {
-            on_conflict: options.on_conflict,
-            guarded: guarded.first().copied().unwrap_or(false),
+            on_conflict: if options.changes { OnConflict::Replace } else { options.on_conflict },
+            guarded: !options.changes && guarded.first().copied().unwrap_or(false),
             source_stands_still: options.source_stands_still,
             again: false,
             requests: options.writers * REQUESTS_PER_WRITER,

@@ -13,11 +13,15 @@
 //!
 //! `keep` asks the server to decide, item by item (`attribute_not_exists`); `writing.rs` says what becomes of requests whose outcome
 //! is not known. Batches never hold two items of one key: the items of a page have distinct target keys.
+//!
+//! Changes replace and delete, and are done at least once: the pages of one unit become durable in their order, so what is
+//! done again after a death is the page that the table had seen last. A request whose outcome nobody knows is repeated until
+//! it is answered, before a later page begins.
 
 use super::sql::SqlSink;
 use super::transaction::Settled;
 use super::{OnConflict, Sink, WriteError};
-use crate::driver::dynamodb::{Batched, Charged, DynamoDb, Refusal, RefusalKind};
+use crate::driver::dynamodb::{Batched, Charged, DynamoDb, Refusal, RefusalKind, Write};
 use crate::driver::session::BoxFuture;
 use crate::error::{Error, ErrorKind};
 use crate::model::batch::{Batch, Commit};
@@ -50,8 +54,8 @@ pub trait Requests: Send + Sync {
     /// Puts an item, given as its JSON object; unless one with its key is there, when `absent` names the partition key.
     fn put<'a>(&'a self, item: &'a [u8], absent: Option<&'a str>) -> BoxFuture<'a, Result<Charged, Refusal>>;
 
-    /// Puts at most 25 items with distinct keys, whatever is there.
-    fn batch_put<'a>(&'a self, items: &'a [&'a [u8]]) -> BoxFuture<'a, Result<Batched, Refusal>>;
+    /// Puts and deletes at most 25 items with distinct keys, whatever is there.
+    fn batch_write<'a>(&'a self, writes: &'a [Write<'a>]) -> BoxFuture<'a, Result<Batched, Refusal>>;
 
     /// The item whose key is this JSON object, as it is now.
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, Refusal>>;
@@ -70,8 +74,8 @@ impl Requests for TableRequests {
         Box::pin(self.db.put(&self.table, item, absent))
     }
 
-    fn batch_put<'a>(&'a self, items: &'a [&'a [u8]]) -> BoxFuture<'a, Result<Batched, Refusal>> {
-        Box::pin(self.db.batch_put(&self.table, items))
+    fn batch_write<'a>(&'a self, writes: &'a [Write<'a>]) -> BoxFuture<'a, Result<Batched, Refusal>> {
+        Box::pin(self.db.batch_write(&self.table, writes))
     }
 
     fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, Refusal>> {
@@ -134,11 +138,11 @@ impl DynamoDbSink {
         self.journal.record(batch, commit, &settled).await
     }
 
-    /// Puts every item of the batch, until each is written, present or refused.
+    /// Puts every item of the batch, until each is written, present or refused, and deletes what its changes take away.
     async fn settle(&self, batch: &Batch) -> Result<Settled, Error> {
         let Some(rows) = batch.tables.first() else { return Ok(Settled::unwritten(batch)) };
         let writing = Writing::new(self, batch, rows);
-        let workers = REQUESTS_PER_BATCH.min(u32::try_from(rows.order.len()).unwrap_or(u32::MAX));
+        let workers = REQUESTS_PER_BATCH.min(u32::try_from(writing.waiting()).unwrap_or(u32::MAX));
         all((0..workers).map(|worker| Box::pin(writing.work(worker)) as BoxFuture<'_, _>).collect()).await?;
         Ok(writing.settled())
     }

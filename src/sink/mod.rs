@@ -13,11 +13,13 @@ pub mod health;
 pub mod inspect;
 mod load;
 pub mod load_method;
+mod removal;
 pub mod replay;
 pub mod scan;
 pub mod sql;
 mod statements;
 pub mod stored;
+pub mod tombstones;
 mod transaction;
 
 /// What to do about a row whose key is in the table already.

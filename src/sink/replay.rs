@@ -193,6 +193,7 @@ impl SqlSink {
             | Abort::OutOfTurn
             | Abort::AlreadyCommitted(_)
             | Abort::Unloadable(_)
+            | Abort::Tombstoned(_)
             | Abort::Collision { .. } => Stop::Error(Error::internal("rejects are inserted, and not so")),
         })?;
         for row in order {

@@ -6,7 +6,9 @@
 use super::health::Health;
 use super::inspect::select_key;
 use super::load::Load;
+use super::removal::Removal;
 use super::statements::Inserts;
+use super::tombstones::Tombstones;
 use super::transaction::{Abort, Settled, attempt};
 use super::{OnConflict, Sink, WriteError};
 use crate::checkpoint::ledger;
@@ -33,6 +35,8 @@ pub struct SqlSinkOptions {
     pub run: String,
     /// What to do about rows that are there.
     pub on_conflict: OnConflict,
+    /// Batches are of changes: their rows replace whatever is there, so nothing is guarded and nothing is loaded.
+    pub changes: bool,
     /// By table: whether it was empty when the run began and nobody else writes to it, so that a row found there
     /// means that two items have one target key.
     pub guarded: Vec<bool>,
@@ -56,9 +60,12 @@ pub struct SqlSink {
     pub(super) run: String,
     pub(super) names: Vec<String>,
     pub(super) inserts: Vec<Inserts>,
+    /// By table, of a sink for changes: how rows are deleted.
+    pub(super) removals: Vec<Removal>,
     /// By table: its loads, unless rows that are there may be overwritten.
     pub(super) loads: Vec<Option<Load>>,
     pub(super) selects: Vec<String>,
+    pub(super) tombstones: Tombstones,
     pub(super) guarded: Vec<bool>,
     /// By table: whether a row that is there is overwritten.
     pub(super) replaces: Vec<bool>,
@@ -76,10 +83,15 @@ impl SqlSink {
         monitor: Arc<dyn Monitor>,
     ) -> Self {
         let rows = if options.write_rows { tables } else { &[] };
-        let replaces = overwrites(options.on_conflict, &options.guarded, tables.len());
+        let (on_conflict, guarded, loading) = match options.changes {
+            true => (OnConflict::Replace, Vec::new(), None),
+            false => (options.on_conflict, options.guarded, options.loading),
+        };
+        let replaces = overwrites(on_conflict, &guarded, tables.len());
+        let removed_from = if options.changes { rows } else { &[] };
         SqlSink {
             pool,
-            loading: options.loading,
+            loading,
             unloadable: AtomicU32::new(0),
             writers: Writers::new(u32::try_from(options.writers).unwrap_or(u32::MAX)),
             health: None,
@@ -91,13 +103,15 @@ impl SqlSink {
                 .zip(&replaces)
                 .map(|(table, replaces)| Inserts::new(table, *replaces, dialect, max_packet))
                 .collect(),
+            removals: removed_from.iter().map(|table| Removal::new(table, dialect, max_packet)).collect(),
             loads: rows
                 .iter()
                 .zip(&replaces)
                 .map(|(table, replaces)| (!replaces).then(|| Load::new(table, dialect)))
                 .collect(),
             selects: tables.iter().map(|table| select_key(table, dialect)).collect(),
-            guarded: options.guarded,
+            tombstones: Tombstones::new(rows, dialect),
+            guarded,
             replaces,
         }
     }
@@ -131,6 +145,7 @@ impl SqlSink {
     /// Writes the rows this sink writes, if any, and records how the batch ended, in one transaction.
     pub(super) async fn record(&self, batch: &Batch, commit: Commit, settled: &Settled) -> Result<Counts, WriteError> {
         let mut waits = Waits::new(commit);
+        let mut settled = settled.clone();
         let (mut again, mut loads) = (false, self.loading.is_some());
         if loads && let Some(reason) = self.declines(batch) {
             self.monitor.event(&Event::Unloadable { span: commit.span, reason });
@@ -141,7 +156,7 @@ impl SqlSink {
             let pool = self.loading.as_deref().filter(|_| loads).unwrap_or(&self.pool);
             let fault = match pool.take().await {
                 Err(fault) => fault,
-                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, settled, again).await {
+                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, &settled, again).await {
                     Ok(counts) => {
                         pool.give_back(loan);
                         if loads {
@@ -163,6 +178,10 @@ impl SqlSink {
                                 self.monitor.event(&Event::Unloadable { span: commit.span, reason: &why });
                                 self.unloadable.fetch_add(1, Ordering::Relaxed);
                                 loads = false;
+                                continue;
+                            }
+                            Abort::Tombstoned(named) => {
+                                settled.leave_out(named);
                                 continue;
                             }
                             Abort::OutOfTurn => return Err(WriteError::OutOfTurn),

@@ -1,9 +1,11 @@
-//! A DynamoDB full export (DYNAMODB_JSON), in a folder or in S3: every data file is a unit, every line an item.
+//! A DynamoDB export (DYNAMODB_JSON), in a folder or in S3: every data file is a unit, every line an item of a full
+//! export, or a change of an incremental one.
 //!
 //! Promises: what is read is what the manifests name, never what a listing shows; no line of a file is handed out
 //! before the file's MD5 has been proved; a unit whose line count is not the manifest's fails. It does not look into
 //! a line.
 
+pub mod chain;
 mod inflate;
 mod keys;
 mod location;
@@ -14,7 +16,7 @@ mod spare;
 #[cfg(test)]
 mod tests;
 
-pub use location::ExportLocation;
+pub use location::{ChainLocation, ExportLocation, Store};
 
 use super::{Description, Source, UnitReader};
 use crate::driver::objects::{Fetched, Md5, Objects};
@@ -22,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::counts::Counts;
 use crate::model::page::{Unit, UnitId, Wanted};
 use crate::report::SourceUsage;
-use manifest::{DataFile, Summary};
+use manifest::{DataFile, Kind, Summary};
 use reader::FileReader;
 use spare::Spare;
 use std::sync::Arc;
@@ -41,7 +43,7 @@ impl Default for ExportOptions {
     }
 }
 
-/// A complete full export whose manifests have been verified.
+/// A complete export whose manifests have been verified.
 #[derive(Debug)]
 pub struct DynamoDbExport {
     objects: Objects,
@@ -55,15 +57,45 @@ pub struct DynamoDbExport {
 }
 
 impl DynamoDbExport {
-    /// Reads and verifies the manifests. Blocks; reads no data file.
+    /// Reads and verifies the manifests of a full export. Blocks; reads no data file.
     ///
     /// # Errors
-    /// `Config` when there is no complete export at the location, or one of a kind that is not supported; `Corrupt` when its manifests
-    /// contradict their checksums, themselves or each other.
+    /// `Config` when there is no complete full export at the location, or one in a format that is not supported; `Corrupt`
+    /// when its manifests contradict their checksums, themselves or each other.
     pub fn open(location: &ExportLocation, objects: Objects, options: &ExportOptions) -> Result<DynamoDbExport> {
+        let (name, summary) = read_summary(location, &objects)?;
+        if let Kind::Incremental { .. } = summary.kind {
+            return Err(Error::config(format!(
+                "{name} is of an incremental export, which holds changes and no whole table: give a full export; \
+                 `transvase follow` applies the changes to the copy of one"
+            )));
+        }
+        DynamoDbExport::of(location, objects, options, summary)
+    }
+
+    /// The same of an incremental export: its lines are changes.
+    ///
+    /// # Errors
+    /// As [`DynamoDbExport::open`], of a full export.
+    pub fn open_changes(
+        location: &ExportLocation,
+        objects: Objects,
+        options: &ExportOptions,
+    ) -> Result<DynamoDbExport> {
+        let (name, summary) = read_summary(location, &objects)?;
+        if let Kind::Full { .. } = summary.kind {
+            return Err(chain::is_full(&name));
+        }
+        DynamoDbExport::of(location, objects, options, summary)
+    }
+
+    fn of(
+        location: &ExportLocation,
+        objects: Objects,
+        options: &ExportOptions,
+        summary: Summary,
+    ) -> Result<DynamoDbExport> {
         let folder = location.manifest_folder();
-        let bytes = manifest::read_summary(&objects, location.manifest_key(), folder)?;
-        let summary = manifest::parse_summary(&objects.name(location.manifest_key()), &bytes)?;
         let candidates = keys::candidates(&summary.manifest_files_key, summary.prefix.as_deref(), folder);
         let (name, bytes) = manifest::read_files(&objects, &candidates)?;
         let files = manifest::parse_files(&name, &bytes)?;
@@ -79,7 +111,7 @@ impl DynamoDbExport {
             bytes: summary.bytes,
             exact: true,
             derived: None,
-            changes: false,
+            changes: matches!(summary.kind, Kind::Incremental { .. }),
         };
         let (options, manifest_folder) = (options.clone(), folder.to_owned());
         let spare = Arc::new(Spare::new(options.page_bytes));
@@ -110,9 +142,25 @@ impl DynamoDbExport {
     }
 }
 
+/// The name of the summary, and what it says.
+fn read_summary(location: &ExportLocation, objects: &Objects) -> Result<(String, Summary)> {
+    let (key, folder) = (location.manifest_key(), location.manifest_folder());
+    let bytes = manifest::read_summary(objects, key, folder)?;
+    let name = objects.name(key);
+    let summary = manifest::parse_summary(&name, &bytes)?;
+    Ok((name, summary))
+}
+
 impl Source for DynamoDbExport {
     fn description(&self) -> &Description {
         &self.description
+    }
+
+    fn as_of_us(&self) -> Option<i64> {
+        match self.summary.kind {
+            Kind::Full { at_us } => at_us,
+            Kind::Incremental { to_us, .. } => Some(to_us),
+        }
     }
 
     fn adopt(&mut self, _: &str, _: &Counts) -> Result<()> {

@@ -68,6 +68,12 @@ pub trait Source: Send + Sync {
     /// What it is.
     fn description(&self) -> &Description;
 
+    /// The moment whose state it hands out, in microseconds since 1970: what was written since must be followed. None of a
+    /// live table, whose items are each of the moment when they are read, and where it is not known.
+    fn as_of_us(&self) -> Option<i64> {
+        None
+    }
+
     /// Takes over what earlier processes of the run derived, and what they have read, before anything is opened.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ fn batch(unit: u32, items: &[(usize, u32, usize)]) -> Batch {
     });
     let span = Span { unit, from: 0, to: items.len() as u64 };
     let page = Page { span, bytes: Vec::new(), reached: None, half_units: 0 };
-    Batch { page, tables: tables.collect(), rejects: Vec::new(), skipped: 0, feed: Feed::Page }
+    Batch { page, tables: tables.collect(), rejects: Vec::new(), skipped: 0, feed: Feed::Page, changes: None }
 }
 
 fn next(state: &mut u64) -> u8 {

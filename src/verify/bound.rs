@@ -88,6 +88,8 @@ pub(super) fn settings(
         derived: description.derived.clone(),
         clustered: true,
         begun_us: None,
+        as_of_us: None,
+        follows: None,
         compares: Some(format!("{destination}, {}{sample}", options.level.name())),
     }
 }

@@ -161,7 +161,7 @@ impl TableMender {
                 },
             };
             if matches!(fault.kind, FaultKind::Blocked | FaultKind::Denied) {
-                let tables = self.ends.mapping.tables();
+                let tables = self.mapping.tables();
                 let named: BTreeSet<&str> = sorted
                     .iter()
                     .filter_map(|one| tables.get(one.candidate.table))

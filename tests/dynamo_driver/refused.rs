@@ -153,7 +153,9 @@ fn a_model_of_capacity_decides_who_is_throttled() {
     let index = ThrottleReason { what: What::IndexProvisioned("by-zip".to_owned()), write: true };
     let refusal = block_on(client.put("items", br#"{"k":{"S":"2"}}"#, None)).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Throttled(vec![index.clone()]));
-    let refusal = block_on(client.batch_put("items", &[br#"{"k":{"S":"2"}}"#, br#"{"k":{"S":"3"}}"#])).unwrap_err();
+    let put = transvase::driver::dynamodb::Write::Put;
+    let refusal =
+        block_on(client.batch_write("items", &[put(br#"{"k":{"S":"2"}}"#), put(br#"{"k":{"S":"3"}}"#)])).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Throttled(vec![index]));
     assert_eq!(server.items("items").len(), 1);
 }

@@ -8,12 +8,16 @@ use crate::support::dynamo_proxy::{DynamoProxy, Faults};
 use crate::support::orders::block_on;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use transvase::driver::dynamodb::RefusalKind;
+use transvase::driver::dynamodb::{RefusalKind, Write};
 
 /// The items of lines: each line without `{"Item":` and its end.
 fn items(lines: &[u8]) -> Vec<&[u8]> {
     let each = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     each.map(|line| line.strip_prefix(b"{\"Item\":").unwrap().strip_suffix(b"}").unwrap()).collect()
+}
+
+fn puts<'a>(items: &[&'a [u8]]) -> Vec<Write<'a>> {
+    items.iter().map(|item| Write::Put(item)).collect()
 }
 
 fn canonical(lines: &[u8]) -> Vec<Value> {
@@ -69,7 +73,8 @@ fn the_units_of_an_index_are_told_from_those_of_its_table() {
     let charged = block_on(client.put("items", large.as_bytes(), None)).unwrap();
     assert_eq!((charged.units, &charged.indexes[..], charged.total()), (3.0, &[("by-zip".to_owned(), 1.0)][..], 4.0));
     let batch =
-        block_on(client.batch_put("items", &[br#"{"k":{"S":"2"},"zip":{"S":"z"}}"#, br#"{"k":{"S":"3"}}"#])).unwrap();
+        block_on(client.batch_write("items", &puts(&[br#"{"k":{"S":"2"},"zip":{"S":"z"}}"#, br#"{"k":{"S":"3"}}"#])))
+            .unwrap();
     assert_eq!((batch.charged.units, &batch.charged.indexes[..]), (2.0, &[("by-zip".to_owned(), 1.0)][..]));
     let wrong = block_on(client.put("items", br#"{"k":{"S":"4"},"zip":{"N":"1"}}"#, None)).unwrap_err();
     assert_eq!(wrong.kind, RefusalKind::Value, "{wrong:?}");
@@ -97,14 +102,49 @@ fn an_item_that_cannot_be_stored_is_condemned_and_not_quoted() {
         assert_eq!(refusal.kind, RefusalKind::Value, "{what}: {refusal:?}");
         assert!(!refusal.message.contains("SECRET"), "{refusal:?}");
         let sound = br#"{"k":{"S":"sound"}}"#;
-        let refusal = block_on(client.batch_put("items", &[sound, item.as_bytes()])).unwrap_err();
+        let refusal = block_on(client.batch_write("items", &puts(&[sound, item.as_bytes()]))).unwrap_err();
         assert_eq!(refusal.kind, RefusalKind::Value, "{what}: {refusal:?}");
         assert!(!refusal.message.contains("SECRET"), "{refusal:?}");
     }
     let twin: &[u8] = br#"{"k":{"S":"twin"}}"#;
-    let refusal = block_on(client.batch_put("items", &[twin, twin])).unwrap_err();
+    let refusal = block_on(client.batch_write("items", &puts(&[twin, twin]))).unwrap_err();
     assert_eq!(refusal.kind, RefusalKind::Other, "equal keys in one batch are the caller's fault: {refusal:?}");
     assert!(server.items("items").is_empty());
+}
+
+#[test]
+fn deletes_and_puts_of_one_batch_are_done_and_those_held_back_are_named() {
+    let server = DynamoServer::start();
+    server.create("items", "id:N");
+    let item = |id: u64, note: &str| json!({"id": {"N": id.to_string()}, "note": {"S": note}});
+    server.load("items", (0..200).map(|id| item(id, "old")));
+    let faults = Faults { seed: 5, hold: 0.4, ..Faults::default() };
+    let proxy = DynamoProxy::start(server.address, faults);
+    let client = client(&proxy.url());
+    // every fourth is put and every fourth deleted, its key in another spelling; there is no item 201
+    let new: Vec<String> = (0..50).map(|step| item(step * 4, "new").to_string()).collect();
+    let keys: Vec<String> = (0..51).map(|step| format!(r#"{{"id":{{"N":"{}.0"}}}}"#, step * 4 + 1)).collect();
+    let puts = new.iter().map(|item| Write::Put(item.as_bytes()));
+    let mut left: Vec<Write<'_>> = puts
+        .zip(keys.iter().map(|key| Write::Delete(key.as_bytes())))
+        .flat_map(|(put, delete)| [put, delete])
+        .collect();
+    left.push(Write::Delete(keys[50].as_bytes()));
+    block_on(async {
+        while !left.is_empty() {
+            let now = left.split_off(left.len().saturating_sub(25));
+            match client.batch_write("items", &now).await {
+                Ok(batch) => left.extend(batch.unprocessed.iter().map(|at| now[*at])),
+                Err(refusal) => {
+                    assert!(matches!(refusal.kind, RefusalKind::Throttled(_)), "{refusal:?}");
+                    left.extend(now);
+                }
+            }
+        }
+    });
+    let expected = (0..200).filter(|id| id % 4 != 1).map(|id| item(id, if id % 4 == 0 { "new" } else { "old" }));
+    assert!(server.items("items") == canon::sorted_items(expected.map(|item| canon::item(&item)).collect()));
+    assert!(proxy.injected().count(|injected| &injected.held) > 5);
 }
 
 #[test]
@@ -120,7 +160,7 @@ fn items_held_back_are_named_until_all_are_stored() {
         for batch in items(&lines).chunks(25) {
             let mut left: Vec<&[u8]> = batch.to_vec();
             while !left.is_empty() {
-                match client.batch_put("items", &left).await {
+                match client.batch_write("items", &puts(&left)).await {
                     Ok(batch) => {
                         held += batch.unprocessed.len() as u64;
                         let distinct: BTreeSet<usize> = batch.unprocessed.iter().copied().collect();

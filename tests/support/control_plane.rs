@@ -34,6 +34,8 @@ pub(crate) struct Answers {
     pub(crate) limited: u32,
     /// How often an export is told to go on before it ends.
     pub(crate) polls: u32,
+    /// So many exports have ended, those that were asked for first, however often they were told to go on.
+    pub(crate) ended: usize,
     /// How exports fail: code and message.
     pub(crate) failure: Option<(&'static str, &'static str)>,
     /// Exports are begun, and nobody hears of it.
@@ -51,6 +53,7 @@ impl Default for Answers {
             errors: BTreeMap::new(),
             limited: 0,
             polls: 1,
+            ended: 0,
             failure: None,
             swallows: false,
             export_id: "01768385930622-efd1a093".to_owned(),
@@ -65,7 +68,10 @@ pub(crate) struct Export {
     pub(crate) token: String,
     /// Where to.
     pub(crate) bucket: String,
-    arn: String,
+    /// Of an incremental one: its window, in seconds since 1970.
+    pub(crate) window: Option<(u64, u64)>,
+    /// Its ARN.
+    pub(crate) arn: String,
     prefix: Option<String>,
     asked: u32,
 }
@@ -228,7 +234,14 @@ impl State {
             };
             let prefix = body["S3Prefix"].as_str().map(str::to_owned);
             let arn = format!("{TABLE_ARN}/export/{id}");
-            self.exports.push(Export { token, bucket: text("S3Bucket"), arn, prefix, asked: 0 });
+            let time = |name: &str| {
+                // whole seconds, however they are written
+                let seconds = body["IncrementalExportSpecification"][name].to_string();
+                seconds.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok())
+            };
+            let window = time("ExportFromTime").zip(time("ExportToTime"));
+            assert_eq!(window.is_some(), body["ExportType"] == "INCREMENTAL_EXPORT");
+            self.exports.push(Export { token, bucket: text("S3Bucket"), window, arn, prefix, asked: 0 });
             self.exports.len() - 1
         });
         if self.answers.swallows {
@@ -238,12 +251,12 @@ impl State {
     }
 
     fn describe_export(&mut self, arn: &str) -> Reply {
-        let polls = self.answers.polls;
-        let Some(export) = self.exports.iter_mut().find(|export| export.arn == arn) else {
+        let (polls, ended) = (self.answers.polls, self.answers.ended);
+        let Some((at, export)) = self.exports.iter_mut().enumerate().find(|(_, export)| export.arn == arn) else {
             return Reply::Error("ExportNotFoundException".to_owned(), "Export not found".to_owned());
         };
         export.asked += 1;
-        let status = match (export.asked > polls, self.answers.failure) {
+        let status = match (export.asked > polls || at < ended, self.answers.failure) {
             (false, _) => "IN_PROGRESS",
             (true, Some(_)) => "FAILED",
             (true, None) => "COMPLETED",

@@ -113,7 +113,8 @@ pub(crate) fn write(options: &Options) -> io::Result<Export> {
     Ok(Export { folder, files, bytes })
 }
 
-fn write_manifest(folder: &Path, name: &str, text: &str, suffix: &str) -> io::Result<()> {
+/// Writes a manifest and its checksum.
+pub(crate) fn write_manifest(folder: &Path, name: &str, text: &str, suffix: &str) -> io::Result<()> {
     fs::write(folder.join(format!("{name}.json")), text)?;
     fs::write(folder.join(format!("{name}.{suffix}")), STANDARD.encode(Md5::digest(text)))
 }
@@ -220,7 +221,7 @@ pub(crate) fn manifest_line(count: u64, compressed: &[u8], key: &str) -> String 
 }
 
 /// 26 characters of base32, as AWS names data files.
-fn file_name(seed: u64, index: usize) -> String {
+pub(crate) fn file_name(seed: u64, index: usize) -> String {
     let mut rng = Rng::new(seed, u64::MAX - index as u64);
     (0..26).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[rng.index(32)])).collect()
 }

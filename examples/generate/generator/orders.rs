@@ -14,9 +14,26 @@ const KIND: [&str; 4] = ["St", "Lane", "Ave", "Row"];
 
 /// Writes order `index` of `seed` as one line.
 pub(crate) fn write_line(seed: u64, index: u64, out: &mut Vec<u8>) -> io::Result<()> {
-    let rng = &mut Rng::new(seed, index);
-    write!(out, r#"{{"Item":{{"customer_id":{{"S":"cust-{:08}"}}"#, customer(seed, index))?;
-    write!(out, r#","order_id":{{"S":"{:016x}{:016x}"}}"#, rng.next(), rng.next())?;
+    out.extend_from_slice(b"{\"Item\":");
+    write_version(seed, index, 0, out)?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// Writes the key of order `index` as a JSON object; a number generator that goes on after it.
+pub(crate) fn write_key(seed: u64, index: u64, out: &mut Vec<u8>) -> io::Result<Rng> {
+    let mut rng = Rng::new(seed, index);
+    write!(out, r#"{{"customer_id":{{"S":"cust-{:08}"}}"#, customer(seed, index))?;
+    write!(out, r#","order_id":{{"S":"{:016x}{:016x}"}}}}"#, rng.next(), rng.next())?;
+    Ok(rng)
+}
+
+/// Writes order `index` as it is after `version` changes, a JSON object: the same key, other attributes.
+pub(crate) fn write_version(seed: u64, index: u64, version: u32, out: &mut Vec<u8>) -> io::Result<()> {
+    let mut first = write_key(seed, index, out)?;
+    // the attributes go on where the key ends
+    out.pop();
+    let rng = &mut if version == 0 { first } else { Rng::new(first.next(), u64::from(version)) };
     write!(out, r#","status":{{"S":"{}"}},"total":{{"N":""#, rng.pick(&STATUS))?;
     write_decimal(1 + rng.below(499_999), 100, out)?;
     write!(out, r#""}},"quantity":{{"N":"{}"}},"created_at":{{"S":""#, 1 + rng.below(19))?;
@@ -31,7 +48,7 @@ pub(crate) fn write_line(seed: u64, index: u64, out: &mut Vec<u8>) -> io::Result
     write_decimal(rng.below(90_000_000), 1_000_000, out)?;
     out.extend_from_slice(br#""},{"N":"-"#);
     write_decimal(1 + rng.below(179_999_999), 1_000_000, out)?;
-    out.extend_from_slice(b"\"}]}}},\"note\":{\"NULL\":true}}}\n");
+    out.extend_from_slice(b"\"}]}}},\"note\":{\"NULL\":true}}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 use super::refusal::{self, Asked, Refusal};
 use super::{DynamoDb, RefusalKind};
+use aws_sdk_dynamodb::primitives::DateTime;
 use aws_sdk_dynamodb::types;
 
 /// Whether a table can be brought back to any second of the last weeks, which an export needs.
@@ -27,6 +28,8 @@ pub struct ExportCall<'a> {
     pub prefix: &'a str,
     /// The same token within eight hours is the same export, however often it is asked for.
     pub token: &'a str,
+    /// Only what was written from the one moment on and before the other, in seconds since 1970: an incremental export.
+    pub window: Option<(u64, u64)>,
 }
 
 /// An export, as the service describes it.
@@ -93,7 +96,7 @@ impl DynamoDb {
         Ok(ttl.attribute_name().filter(|_| on).map(str::to_owned))
     }
 
-    /// Asks for an export of the table as it is now, as DynamoDB JSON.
+    /// Asks for an export of the table as it is now, or of what was written within a window, as DynamoDB JSON.
     ///
     /// # Errors
     /// A refusal; its code is the service's.
@@ -108,6 +111,15 @@ impl DynamoDb {
             .export_format(types::ExportFormat::DynamodbJson);
         if !call.prefix.is_empty() {
             request = request.s3_prefix(call.prefix);
+        }
+        if let Some((from, to)) = call.window {
+            let time = |seconds: u64| DateTime::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            let window = types::IncrementalExportSpecification::builder()
+                .export_from_time(time(from))
+                .export_to_time(time(to))
+                .export_view_type(types::ExportViewType::NewImage);
+            request = request.export_type(types::ExportType::IncrementalExport);
+            request = request.incremental_export_specification(window.build());
         }
         let answer = request.send().await.map_err(|error| refusal::classify(asked, error))?;
         answer.export_description().map(state).ok_or_else(|| nothing_described(asked))

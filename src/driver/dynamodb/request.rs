@@ -82,17 +82,33 @@ pub(super) fn batch_get(table: &str, keys: &[&[u8]]) -> Vec<u8> {
     body
 }
 
-/// The body of a BatchWriteItem of puts.
-pub(super) fn batch_put(table: &str, items: &[&[u8]]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(items.iter().map(|item| item.len() + 32).sum::<usize>() + 256);
+/// One write of a batch; each part is a JSON object in DynamoDB's notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write<'a> {
+    /// Puts an item, whatever is there.
+    Put(&'a [u8]),
+    /// Deletes the item of a key, if there is one.
+    Delete(&'a [u8]),
+}
+
+/// The body of a BatchWriteItem.
+pub(super) fn batch_write(table: &str, writes: &[Write<'_>]) -> Vec<u8> {
+    let bytes = |write: &Write<'_>| match write {
+        Write::Put(object) | Write::Delete(object) => object.len() + 32,
+    };
+    let mut body = Vec::with_capacity(writes.iter().map(bytes).sum::<usize>() + 256);
     let head = format!(r#"{{"ReturnConsumedCapacity":"INDEXES","RequestItems":{{{}:["#, quoted(table));
     body.extend_from_slice(head.as_bytes());
-    for (position, item) in items.iter().enumerate() {
+    for (position, write) in writes.iter().enumerate() {
         if position > 0 {
             body.push(b',');
         }
-        body.extend_from_slice(br#"{"PutRequest":{"Item":"#);
-        push_on_one_line(&mut body, item);
+        let (head, object) = match write {
+            Write::Put(item) => (&br#"{"PutRequest":{"Item":"#[..], *item),
+            Write::Delete(key) => (&br#"{"DeleteRequest":{"Key":"#[..], *key),
+        };
+        body.extend_from_slice(head);
+        push_on_one_line(&mut body, object);
         body.extend_from_slice(b"}}");
     }
     body.extend_from_slice(b"]}}");
@@ -131,9 +147,11 @@ mod tests {
         assert_eq!(parsed(&body)["ExpressionAttributeNames"], json!({"#k": "a\"b"}));
         assert_eq!(parsed(&body)["Item"], json!({"k": {"S": "1"}}));
         assert_eq!(parsed(&put("t", b"{}", None)).as_object().unwrap().len(), 3);
-        let body = batch_put("t", &[b"{\"k\":{\"N\":\"1e2\"}}", b"{\n}"]);
-        let puts = json!([{"PutRequest": {"Item": {"k": {"N": "1e2"}}}}, {"PutRequest": {"Item": {}}}]);
-        assert_eq!(parsed(&body)["RequestItems"]["t"], puts);
+        let key: &[u8] = b"{\"k\":{\"S\":\"a\"}}";
+        let writes = [Write::Put(b"{\"k\":{\"N\":\"1e2\"}}"), Write::Put(b"{\n}"), Write::Delete(key)];
+        let written = json!([{"PutRequest": {"Item": {"k": {"N": "1e2"}}}}, {"PutRequest": {"Item": {}}},
+            {"DeleteRequest": {"Key": {"k": {"S": "a"}}}}]);
+        assert_eq!(parsed(&batch_write("t", &writes))["RequestItems"]["t"], written);
         let keys: [&[u8]; 2] = [b"{\"k\":{\"S\":\"a\"}}", b"{\"k\":{\"S\":\"b\"}}"];
         let gets = json!({"ConsistentRead": true, "Keys": [{"k": {"S": "a"}}, {"k": {"S": "b"}}]});
         assert_eq!(parsed(&batch_get("t", &keys))["RequestItems"]["t"], gets);

@@ -1,12 +1,13 @@
 //! The answers to writes: what they were charged, and which items of a batch were held back.
 //!
-//! Held-back items come back as JSON, not as positions, and a server may spell them anew: attributes and members of sets
+//! Held-back writes come back as JSON, not as positions, and a server may spell them anew: attributes and members of sets
 //! in another order, `1.0` as `1`. So they are found among those sent by what they mean. Where that fails the whole batch
-//! counts as held back, for a put may be repeated and must never be dropped.
+//! counts as held back, for a write may be repeated and must never be dropped.
 
 use super::Batched;
 use super::charged::{Charged, Consumed};
 use super::json::Malformed;
+use super::request::Write;
 use crate::model::number::Number;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -41,8 +42,8 @@ pub(super) fn read_get(body: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     Ok(read::<Get>(body)?.item.map(|item| item.to_string().into_bytes()))
 }
 
-/// Reads the answer to a BatchWriteItem of puts into one table.
-pub(super) fn read_batch(body: &[u8], items: &[&[u8]]) -> Result<Batched, Malformed> {
+/// Reads the answer to a BatchWriteItem into one table.
+pub(super) fn read_batch(body: &[u8], writes: &[Write<'_>]) -> Result<Batched, Malformed> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Batch {
@@ -57,24 +58,30 @@ pub(super) fn read_batch(body: &[u8], items: &[&[u8]]) -> Result<Batched, Malfor
         charged.indexes.extend(more.indexes);
     }
     let held: Vec<Value> = batch.unprocessed_items.unwrap_or_default().into_values().flatten().collect();
-    Ok(Batched { unprocessed: positions(held, items), charged })
+    Ok(Batched { unprocessed: positions(held, writes), charged })
 }
 
 /// Where the requests held back are among the items sent.
-fn positions(held: Vec<Value>, items: &[&[u8]]) -> Vec<usize> {
+fn positions(held: Vec<Value>, writes: &[Write<'_>]) -> Vec<usize> {
     if held.is_empty() {
         return Vec::new();
     }
-    let everything = || (0..items.len()).collect();
-    if held.len() >= items.len() {
+    let everything = || (0..writes.len()).collect();
+    if held.len() >= writes.len() {
         return everything();
     }
-    let sent: Option<Vec<Value>> =
-        items.iter().map(|item| serde_json::from_slice(item).ok().and_then(canonical_item)).collect();
+    let canonical = |object: &[u8]| serde_json::from_slice(object).ok().and_then(canonical_item);
+    let of = |write: &Write<'_>| match write {
+        Write::Put(item) => Some((true, canonical(item)?)),
+        Write::Delete(key) => Some((false, canonical(key)?)),
+    };
+    let sent: Option<Vec<(bool, Value)>> = writes.iter().map(of).collect();
     let found: Option<Vec<usize>> = sent.and_then(|sent| {
         let position = |request: Value| {
-            let item = canonical_item(request.pointer("/PutRequest/Item")?.clone())?;
-            sent.iter().position(|other| *other == item)
+            let object = |path: &str| request.pointer(path).cloned().and_then(canonical_item);
+            let put = object("/PutRequest/Item").map(|item| (true, item));
+            let write = put.or_else(|| object("/DeleteRequest/Key").map(|key| (false, key)))?;
+            sent.iter().position(|other| *other == write)
         };
         held.into_iter().map(position).collect()
     });
@@ -130,15 +137,16 @@ pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
 mod tests {
     use super::*;
 
-    const ITEMS: [&[u8]; 3] = [
-        br#"{"k":{"S":"a"},"n":{"N":"1.0"},"s":{"NS":["1","2e1"]}}"#,
-        br#"{"k":{"S":"b"},"m":{"M":{"x":{"L":[{"N":"10"}]},"y":{"SS":["p","q"]}}}}"#,
-        br#"{"k":{"S":"c"}}"#,
+    const WRITES: [Write<'_>; 4] = [
+        Write::Put(br#"{"k":{"S":"a"},"n":{"N":"1.0"},"s":{"NS":["1","2e1"]}}"#),
+        Write::Put(br#"{"k":{"S":"b"},"m":{"M":{"x":{"L":[{"N":"10"}]},"y":{"SS":["p","q"]}}}}"#),
+        Write::Put(br#"{"k":{"S":"c"}}"#),
+        Write::Delete(br#"{"k":{"N":"4.0"}}"#),
     ];
 
     fn held(unprocessed: &str) -> Vec<usize> {
         let body = format!(r#"{{"UnprocessedItems":{unprocessed}}}"#);
-        read_batch(body.as_bytes(), &ITEMS).unwrap().unprocessed
+        read_batch(body.as_bytes(), &WRITES).unwrap().unprocessed
     }
 
     #[test]
@@ -150,21 +158,23 @@ mod tests {
             {"PutRequest":{"Item":{"m":{"M":{"y":{"SS":["q","p"]},"x":{"L":[{"N":"1E1"}]}}},"k":{"S":"b"}}}},
             {"PutRequest":{"Item":{"s":{"NS":["20","1"]},"n":{"N":"1"},"k":{"S":"a"}}}}]}"#;
         assert_eq!(held(anew), [0, 1]);
+        assert_eq!(held(r#"{"t":[{"DeleteRequest":{"Key":{"k":{"N":"4"}}}}]}"#), [3]);
     }
 
     #[test]
     fn an_item_that_is_not_recognised_holds_back_the_batch() {
-        assert_eq!(held(r#"{"t":[{"PutRequest":{"Item":{"k":{"S":"d"}}}}]}"#), [0, 1, 2]);
-        assert_eq!(held(r#"{"t":[{"DeleteRequest":{"Key":{"k":{"S":"a"}}}}]}"#), [0, 1, 2]);
-        assert!(read_batch(b"{", &ITEMS).is_err());
-        assert!(read_batch(br#"{"UnprocessedItems":[]}"#, &ITEMS).is_err());
+        assert_eq!(held(r#"{"t":[{"PutRequest":{"Item":{"k":{"S":"d"}}}}]}"#), [0, 1, 2, 3]);
+        // what was put is not what was deleted
+        assert_eq!(held(r#"{"t":[{"DeleteRequest":{"Key":{"k":{"S":"c"}}}}]}"#), [0, 1, 2, 3]);
+        assert!(read_batch(b"{", &WRITES).is_err());
+        assert!(read_batch(br#"{"UnprocessedItems":[]}"#, &WRITES).is_err());
     }
 
     #[test]
     fn charges_of_a_batch_are_summed() {
         let body = br#"{"UnprocessedItems":{},"ConsumedCapacity":[{"TableName":"t","CapacityUnits":5.0,
             "GlobalSecondaryIndexes":{"g":{"CapacityUnits":2.0}}}]}"#;
-        let charged = read_batch(body, &ITEMS).unwrap().charged;
+        let charged = read_batch(body, &WRITES).unwrap().charged;
         assert_eq!(charged, Charged { units: 3.0, indexes: vec![("g".into(), 2.0)] });
         assert_eq!(read_put(br#"{"ConsumedCapacity":{"CapacityUnits":1.0}}"#).unwrap().units, 1.0);
         assert_eq!(read_put(b"{}").unwrap(), Charged::default());

@@ -53,6 +53,25 @@ impl Folder {
         Ok(Some(fetched))
     }
 
+    pub(super) fn folders(&self, below: &str) -> Result<Vec<String>> {
+        let path = self.root.join(below);
+        let entries = match std::fs::read_dir(&path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
+            entries => entries.map_err(|error| read_error(&path.display().to_string(), error))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| read_error(&path.display().to_string(), error))?;
+            if entry.path().is_dir() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// The open file; none when there is none, or when the key cannot be the name of a file below the root.
     fn open(&self, key: &str) -> Result<Option<File>> {
         let path = Path::new(key);
@@ -164,6 +183,17 @@ mod tests {
             assert!(objects.read(key, 10).unwrap().is_none(), "{key}");
         }
         assert_eq!(objects.read("a", 1).unwrap().unwrap(), b"x");
+    }
+
+    #[test]
+    fn folders_are_named_one_level_deep() {
+        let (folder, objects) = folder_with("file", b"x");
+        std::fs::create_dir_all(folder.path().join("b/inner")).unwrap();
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        assert_eq!(objects.folders("").unwrap(), ["a", "b"]);
+        assert_eq!(objects.folders("b").unwrap(), ["inner"]);
+        assert_eq!(objects.folders("nowhere").unwrap(), [""; 0]);
+        assert_eq!(objects.folders("file").unwrap(), [""; 0]);
     }
 
     #[test]

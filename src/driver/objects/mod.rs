@@ -8,6 +8,7 @@
 mod download;
 mod fetched;
 mod folder;
+mod list;
 mod retry;
 mod s3;
 mod s3_error;
@@ -57,6 +58,17 @@ impl Objects {
         match self {
             Objects::Folder(folder) => folder.read(key, cap),
             Objects::S3(bucket) => bucket.read(key, cap),
+        }
+    }
+
+    /// The names of the folders directly below `below`, which is empty for the root; what lies in them is not listed.
+    ///
+    /// # Errors
+    /// `Config` when it may not be listed; `Transient` when it could not be after retries.
+    pub fn folders(&self, below: &str) -> Result<Vec<String>> {
+        match self {
+            Objects::Folder(folder) => folder.folders(below),
+            Objects::S3(bucket) => bucket.folders(below),
         }
     }
 

@@ -154,6 +154,10 @@ impl S3Bucket {
         ))
     }
 
+    pub(super) fn folders(&self, below: &str) -> Result<Vec<String>> {
+        self.runtime.block_on(super::list::folders(self, below))
+    }
+
     fn replaced(&self, key: &str) -> Error {
         Error::corrupt(format!(
             "object {} is being replaced while it is read: stop who does, then run again",

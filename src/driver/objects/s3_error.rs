@@ -2,7 +2,6 @@
 
 use crate::error::{Error, ErrorKind};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::get_object::GetObjectError;
 
 /// Why a request did not bring bytes.
 #[derive(Debug)]
@@ -20,7 +19,10 @@ pub(super) enum Trouble {
 }
 
 /// Sorts an error of the SDK. `name` is the object's URL.
-pub(super) fn classify(name: &str, error: SdkError<GetObjectError>) -> Trouble {
+pub(super) fn classify<E>(name: &str, error: SdkError<E>) -> Trouble
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
     let reply = error.raw_response().map(|raw| Reply {
         status: raw.status().as_u16(),
         code: error.code().unwrap_or_default().to_owned(),
@@ -44,7 +46,9 @@ pub(super) fn classify(name: &str, error: SdkError<GetObjectError>) -> Trouble {
 }
 
 /// The SDK's outer errors say little ("dispatch failure"): its cause, where it gives one.
-fn root_first(error: SdkError<GetObjectError>) -> Box<dyn std::error::Error + Send + Sync> {
+fn root_first<E: std::error::Error + Send + Sync + 'static>(
+    error: SdkError<E>,
+) -> Box<dyn std::error::Error + Send + Sync> {
     error.into_source().unwrap_or_else(Into::into)
 }
 

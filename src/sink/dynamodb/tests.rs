@@ -70,16 +70,19 @@ impl FakeTable {
         if fault == 2 { Err(refusal(RefusalKind::Unknown)) } else { Ok(Charged { units: 1.0, indexes: Vec::new() }) }
     }
 
-    fn batch_once(&self, items: &[&[u8]]) -> Result<Batched, Refusal> {
-        let keys: std::collections::BTreeSet<String> =
-            items.iter().map(|item| key(&serde_json::from_slice(item).unwrap())).collect();
-        assert_eq!(keys.len(), items.len(), "equal keys in one call");
-        assert!(items.len() <= 25);
-        if self.poison.is_some_and(|poison| keys.contains(poison)) {
+    fn batch_once(&self, writes: &[Write<'_>]) -> Result<Batched, Refusal> {
+        let object = |write: &Write<'_>| match write {
+            Write::Put(object) | Write::Delete(object) => serde_json::from_slice::<Value>(object).unwrap(),
+        };
+        let keys: std::collections::BTreeSet<String> = writes.iter().map(|write| key(&object(write))).collect();
+        assert_eq!(keys.len(), writes.len(), "equal keys in one call");
+        assert!(writes.len() <= 25);
+        let is_poison = |write: &Write<'_>| Some(key(&object(write)).as_str()) == self.poison;
+        if writes.iter().any(|write| matches!(write, Write::Put(_)) && is_poison(write)) {
             return Err(refusal(RefusalKind::Value));
         }
         let mut unprocessed = Vec::new();
-        for (place, item) in items.iter().enumerate() {
+        for (place, write) in writes.iter().enumerate() {
             let held = {
                 let mut state = self.state.lock().unwrap();
                 let held = state.rng.random_bool(self.faults);
@@ -90,15 +93,18 @@ impl FakeTable {
                 unprocessed.push(place);
                 continue;
             }
-            let item: Value = serde_json::from_slice(item).unwrap();
-            self.state.lock().unwrap().items.insert(key(&item), item);
+            let mut state = self.state.lock().unwrap();
+            match write {
+                Write::Put(_) => state.items.insert(key(&object(write)), object(write)),
+                Write::Delete(_) => state.items.remove(&key(&object(write))),
+            };
         }
         let mut state = self.state.lock().unwrap();
         if state.rng.random_bool(self.faults) {
             state.injected[1] += 1;
             return Err(refusal(RefusalKind::Unknown));
         }
-        let served = u32::try_from(items.len() - unprocessed.len()).unwrap();
+        let served = u32::try_from(writes.len() - unprocessed.len()).unwrap();
         Ok(Batched { unprocessed, charged: Charged { units: f64::from(served), indexes: Vec::new() } })
     }
 }
@@ -108,8 +114,8 @@ impl Requests for FakeTable {
         Box::pin(async move { self.put_once(item, absent == Some("pk")) })
     }
 
-    fn batch_put<'a>(&'a self, items: &'a [&'a [u8]]) -> BoxFuture<'a, Result<Batched, Refusal>> {
-        Box::pin(async move { self.batch_once(items) })
+    fn batch_write<'a>(&'a self, writes: &'a [Write<'a>]) -> BoxFuture<'a, Result<Batched, Refusal>> {
+        Box::pin(async move { self.batch_once(writes) })
     }
 
     fn get<'a>(&'a self, wanted: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, Refusal>> {
@@ -135,10 +141,15 @@ async fn settle(
     let span = Span { unit: 3, from: 0, to: count as u64 };
     let page = Page { span, bytes: lines.into_bytes(), reached: None, half_units: 0 };
     let batch = batch(page, &mapping);
+    sink(table, &mapping, on_conflict, guarded).settle(&batch).await
+}
+
+fn sink(table: &Arc<FakeTable>, mapping: &Mapping, on_conflict: OnConflict, guarded: bool) -> DynamoDbSink {
     let pool = Arc::new(Pool::new(Target::Sqlite(":memory:".into()), 1));
     let journal = SqlSinkOptions {
         run: "r".into(),
         on_conflict,
+        changes: false,
         guarded: Vec::new(),
         write_rows: false,
         writers: 1,
@@ -157,8 +168,41 @@ async fn settle(
         seed: 1,
     };
     let requests = Arc::clone(table) as Arc<dyn Requests>;
-    let sink = DynamoDbSink::new(requests, Arc::new(Pace::unlimited()), journal, options, monitor);
-    sink.settle(&batch).await
+    DynamoDbSink::new(requests, Arc::new(Pace::unlimited()), journal, options, monitor)
+}
+
+/// Applies a page of changes, of which every fourth is a delete and the others put an item; says what became of them.
+async fn change(table: &Arc<FakeTable>, count: usize) -> Settled {
+    use crate::model::batch::{Changes, TableRows};
+    use crate::model::rows::Rows;
+    let mapping = Mapping::items(&parse_key("pk:S").unwrap(), "t").unwrap();
+    let line = |number: usize| match number % 4 {
+        0 => format!("{{\"Keys\":{{\"pk\":{{\"S\":\"k{number}\"}}}}}}\n"),
+        _ => format!("{{\"Item\":{}}}\n", item(number, "ours")),
+    };
+    let bytes = (0..count).map(line).collect::<String>().into_bytes();
+    let span = Span { unit: 3, from: 0, to: count as u64 };
+    let page = Page { span, bytes, reached: None, half_units: 0 };
+    let (mut rows, mut gone) = ([Rows::new(2)], [Rows::new(2)]);
+    let mut keys = mapping.key_mapper().unwrap();
+    for (position, line) in page.lines() {
+        let mut decoder = Decoder::default();
+        if decoder.decode_change(line, |change| keys.map(change.keys, position, None, &mut gone)).is_err() {
+            decoder.decode(line, |item| mapping.mapper().map(item, line, position, &mut rows)).unwrap();
+        }
+    }
+    let all = |rows: Rows| TableRows { order: (0..u32::try_from(rows.len()).unwrap()).collect(), rows, key: vec![0] };
+    let ([rows], [gone]) = (rows, gone);
+    let changes = Changes { removed: gone.len() as u64, superseded: 0, removals: vec![all(gone)] };
+    let batch = Batch {
+        page,
+        tables: vec![all(rows)],
+        rejects: Vec::new(),
+        skipped: 0,
+        feed: crate::model::batch::Feed::Page,
+        changes: Some(changes),
+    };
+    sink(table, &mapping, OnConflict::Replace, false).settle(&batch).await.unwrap()
 }
 
 fn batch(page: Page, mapping: &Mapping) -> Batch {
@@ -177,6 +221,7 @@ fn batch(page: Page, mapping: &Mapping) -> Batch {
         rejects: Vec::new(),
         skipped: 0,
         feed: Feed::Page,
+        changes: None,
     }
 }
 
@@ -238,4 +283,20 @@ async fn in_a_guarded_table_an_equal_item_is_ours_and_another_stops_the_run() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("item 4 of unit 3") && !error.to_string().contains("another\""));
     assert_eq!(table.items()["k4"], item(4, "another"));
+}
+
+/// An item that the table refuses is older there than anywhere: it goes.
+#[tokio::test]
+async fn changes_put_and_delete_whatever_is_held_back_and_a_refused_item_goes() {
+    let mut table = FakeTable::new(0.3, (0..150).map(|number| item(number, "old")));
+    Arc::get_mut(&mut table).unwrap().poison = Some("k17");
+    let settled = change(&table, 100).await;
+    assert_eq!((outcomes(&settled), settled.counts.removed), ((74, 0, 1), 25));
+    let mut expected = ours(0..100);
+    let is_put = |key: &str| key.trim_start_matches('k').parse::<usize>().unwrap() % 4 != 0;
+    expected.retain(|key, _| key != "k17" && is_put(key));
+    expected.extend((100..150).map(|number| (key(&item(number, "old")), item(number, "old"))));
+    assert_eq!(table.items(), expected);
+    let injected = table.state.lock().unwrap().injected;
+    assert!(injected[0] > 0 && injected[1] > 0, "{injected:?}");
 }

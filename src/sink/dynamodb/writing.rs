@@ -10,7 +10,7 @@
 
 use super::queue::Queue;
 use super::{DynamoDbSink, OnConflict};
-use crate::driver::dynamodb::{Batched, Charged, Refusal, RefusalKind};
+use crate::driver::dynamodb::{Batched, Charged, Refusal, RefusalKind, Write};
 use crate::error::{Error, ErrorKind};
 use crate::limit::gate::Admission;
 use crate::limit::limiter::{Ask, Outcome};
@@ -27,15 +27,27 @@ use crate::sink::transaction::Settled;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
+use std::borrow::Cow;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// One thing to be done.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// Put the item of this row.
+    Put(u32),
+    /// Delete the item of this removal.
+    Delete(u32),
+    /// Delete the item whose place this row's item was to take: the table refused that one, and what is there is older.
+    Clear(u32),
+}
 
 /// A batch that is being written.
 pub(super) struct Writing<'s> {
     sink: &'s DynamoDbSink,
     batch: &'s Batch,
     rows: &'s TableRows,
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Task>>,
     /// Rows whose keys other items have.
     present: Mutex<Vec<u32>>,
     rejects: Mutex<Vec<Reject>>,
@@ -71,7 +83,9 @@ impl Waits {
 
 impl<'s> Writing<'s> {
     pub(super) fn new(sink: &'s DynamoDbSink, batch: &'s Batch, rows: &'s TableRows) -> Self {
-        let mut order = rows.order.clone();
+        let removals = removals(batch).into_iter().flat_map(|removals| &removals.order).copied();
+        let mut order: Vec<Task> =
+            rows.order.iter().copied().map(Task::Put).chain(removals.map(Task::Delete)).collect();
         // Neighbours by key are neighbours in the table: in key order they would all go to one partition.
         let seed = sink.options.seed ^ batch.page.span.from ^ u64::from(batch.page.span.unit) << 32;
         order.shuffle(&mut StdRng::seed_from_u64(seed));
@@ -91,14 +105,14 @@ impl<'s> Writing<'s> {
         let lane = self.batch.page.span.unit.wrapping_mul(LANES).wrapping_add(worker);
         let mut waits = Waits::new(lane, self.batch.page.span.from);
         loop {
-            let taken = lock(&self.queue).take(|row| self.item(row).len());
+            let taken = lock(&self.queue).take(|task| self.bytes(task));
             match (taken.as_deref(), self.sink.options.on_conflict) {
                 (None, _) => {
                     self.sink.pace.gate().forget(lane);
                     return Ok(());
                 }
-                (Some([row]), OnConflict::Keep) => self.put_if_absent(*row, &mut waits).await?,
-                (Some(rows), _) => self.put_batch(rows, &mut waits).await?,
+                (Some([Task::Put(row)]), OnConflict::Keep) => self.put_if_absent(*row, &mut waits).await?,
+                (Some(tasks), _) => self.write_batch(tasks, &mut waits).await?,
             }
         }
     }
@@ -118,45 +132,64 @@ impl<'s> Writing<'s> {
             outcomes.rejected += rejects.len() as u64;
             outcomes.written -= present + rejects.len() as u64;
         }
-        Settled { counts, rejects }
+        Settled { rejects, ..Settled::counted(counts) }
     }
 
-    /// Sends rows once. What is not settled waits again in the queue, after a pause.
-    async fn put_batch(&self, rows: &[u32], waits: &mut Waits) -> Result<(), Error> {
-        let items: Vec<&[u8]> = rows.iter().map(|row| self.item(*row)).collect();
-        let units = rows.iter().map(|row| self.units(*row)).sum();
-        let admission = self.admit(waits.lane, units).await;
+    /// How many writes wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).len()
+    }
+
+    /// Sends writes once. What is not settled waits again in the queue, after a pause.
+    async fn write_batch(&self, tasks: &[Task], waits: &mut Waits) -> Result<(), Error> {
+        let objects = tasks.iter().map(|task| self.object(*task)).collect::<Result<Vec<_>, _>>()?;
+        let writes: Vec<Write<'_>> = tasks
+            .iter()
+            .zip(&objects)
+            .map(|(task, object)| match task {
+                Task::Put(_) => Write::Put(object),
+                Task::Delete(_) | Task::Clear(_) => Write::Delete(object),
+            })
+            .collect();
+        let admission = self.admit(waits.lane, tasks.iter().map(|task| self.estimate(*task)).sum()).await;
         let permit = self.sink.in_flight.acquire().await;
-        let answer = self.sink.requests.batch_put(&items).await;
+        let answer = self.sink.requests.batch_write(&writes).await;
         drop(permit);
         match answer {
             Ok(Batched { unprocessed, charged }) => {
                 settle_written(admission, &charged, !unprocessed.is_empty());
-                if unprocessed.len() < rows.len() {
+                if unprocessed.len() < tasks.len() {
                     waits.answered();
                 }
                 if !unprocessed.is_empty() {
                     // Told as a throttle, so the limiter has this lane rest before it asks again.
                     self.sink.monitor.event(&Event::Retried { code: "UnprocessedItems" });
-                    let left = unprocessed.iter().filter_map(|place| rows.get(*place).copied());
+                    let left = unprocessed.iter().filter_map(|place| tasks.get(*place).copied());
                     lock(&self.queue).put_back(left);
                 }
                 Ok(())
             }
             Err(refusal) if matches!(refusal.kind, RefusalKind::Value) => {
                 admission.settle(Outcome::Charged(0.0));
-                let found = lock(&self.queue).suspect(rows);
-                if let Some(row) = found {
-                    self.reject(row, &refusal);
-                }
-                Ok(())
+                let found = lock(&self.queue).suspect(tasks);
+                found.map_or(Ok(()), |task| self.condemn(task, &refusal))
             }
             Err(refusal) => {
                 self.refused(admission, &refusal, waits)?;
-                lock(&self.queue).put_back(rows.iter().copied());
+                lock(&self.queue).put_back(tasks.iter().copied());
                 Ok(())
             }
         }
+    }
+
+    /// The table refuses this one write for its value.
+    fn condemn(&self, task: Task, refusal: &Refusal) -> Result<(), Error> {
+        let Task::Put(row) = task else { return Err(self.sink.stopped(refusal)) };
+        self.reject(row, refusal);
+        if self.batch.changes.is_some() {
+            lock(&self.queue).put_back(std::iter::once(Task::Clear(row)));
+        }
+        Ok(())
     }
 
     /// Puts one row's item unless one is there, until it is settled.
@@ -285,13 +318,39 @@ impl<'s> Writing<'s> {
         self.sink.pace.gate().admit(Ask { key: lane, need: 0, estimate }).await
     }
 
+    /// What is sent: an item, or the key of one.
+    fn object(&self, task: Task) -> Result<Cow<'s, [u8]>, Error> {
+        match task {
+            Task::Put(row) => Ok(Cow::Borrowed(self.item(row))),
+            Task::Clear(row) => self.key_object(row).map(Cow::Owned),
+            Task::Delete(row) => {
+                let removals =
+                    removals(self.batch).ok_or_else(|| Error::internal("a key to be deleted is not there"))?;
+                Ok(Cow::Borrowed(last_cell(removals, row)))
+            }
+        }
+    }
+
+    /// Bytes to be sent, roughly: those of a key are few.
+    fn bytes(&self, task: Task) -> usize {
+        match task {
+            Task::Put(row) => self.item(row).len(),
+            Task::Delete(_) | Task::Clear(_) => 4096,
+        }
+    }
+
+    /// Write units that it will take. What a delete takes is told by the size of an item that only the table knows: one,
+    /// until the answer says more.
+    fn estimate(&self, task: Task) -> f64 {
+        match task {
+            Task::Put(row) => self.units(row),
+            Task::Delete(_) | Task::Clear(_) => 1.0,
+        }
+    }
+
     /// The row's item as JSON: its last cell.
     fn item(&self, row: u32) -> &'s [u8] {
-        let rows = &self.rows.rows;
-        match rows.cell(row as usize, rows.columns() - 1) {
-            CellRef::Text(item) => item,
-            _ => b"{}",
-        }
+        last_cell(self.rows, row)
     }
 
     /// Write units of the row's item by its own size, at least one. Also what a failed condition is charged, of which
@@ -319,6 +378,19 @@ impl<'s> Writing<'s> {
                 self.sink.options.table, span.unit
             ),
         )
+    }
+}
+
+/// The keys to be deleted, when the batch is of changes.
+fn removals(batch: &Batch) -> Option<&TableRows> {
+    batch.changes.as_ref().and_then(|changes| changes.removals.first())
+}
+
+/// The row's last cell: a JSON object.
+fn last_cell(rows: &TableRows, row: u32) -> &[u8] {
+    match rows.rows.cell(row as usize, rows.rows.columns() - 1) {
+        CellRef::Text(object) => object,
+        _ => b"{}",
     }
 }
 

@@ -1,7 +1,11 @@
 //! Where an object of an export may be, given the key that its manifest has. Pure.
 
+/// The folder that AWS puts exports into, below the prefix.
+pub(super) const EXPORTS: &str = "AWSDynamoDB";
+
 /// The places to look at, in order, without repeats: as given; under the export's prefix; beside the manifest, for an
-/// export that was copied elsewhere and so keeps its old keys.
+/// export that was copied elsewhere and so keeps its old keys. Incremental exports share a data folder, which lies beside
+/// those of their manifests.
 pub(super) fn candidates(key: &str, prefix: Option<&str>, manifest_folder: &str) -> Vec<String> {
     let mut places = vec![key.to_owned()];
     let mut add = |place: String| {
@@ -16,6 +20,10 @@ pub(super) fn candidates(key: &str, prefix: Option<&str>, manifest_folder: &str)
     let file = parts.next().unwrap_or(key);
     if parts.next() == Some("data") {
         add(join(manifest_folder, &format!("data/{file}")));
+        if parts.next() == Some(EXPORTS) {
+            let beside = manifest_folder.rsplit_once('/').map_or("", |(folder, _)| folder);
+            add(join(beside, &format!("data/{file}")));
+        }
     }
     add(join(manifest_folder, file));
     places
@@ -46,5 +54,16 @@ mod tests {
             ["p/AWSDynamoDB/01/manifest-files.json"]
         );
         assert_eq!(candidates("a/data/x", None, ""), ["a/data/x", "data/x", "x"]);
+        assert_eq!(
+            candidates("p/AWSDynamoDB/data/x", Some("p"), "AWSDynamoDB/01"),
+            [
+                "p/AWSDynamoDB/data/x",
+                "p/p/AWSDynamoDB/data/x",
+                "AWSDynamoDB/01/data/x",
+                "AWSDynamoDB/data/x",
+                "AWSDynamoDB/01/x"
+            ],
+            "the folder that incremental exports share"
+        );
     }
 }

@@ -1,11 +1,19 @@
 //! Where an export is, from what was typed: finds its manifest, never its data.
 
-use super::keys::join;
+use super::keys::{EXPORTS, join};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
 pub(super) const SUMMARY: &str = "manifest-summary.json";
-const EXPORTS: &str = "AWSDynamoDB";
+
+/// What holds an export's objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// A folder that stands for the bucket's root.
+    Folder(PathBuf),
+    /// A bucket.
+    S3(String),
+}
 
 /// Where one export's manifest is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +45,16 @@ impl ExportLocation {
         if let Some(rest) = text.strip_prefix("s3://") {
             return parse_s3(text, rest);
         }
-        let path = match text.strip_prefix("file:") {
-            Some(rest) => rest.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(rest),
-            None => text,
-        };
-        if path.is_empty() {
-            return Err(Error::config("no export named: give its folder, or s3://bucket/…/AWSDynamoDB/id"));
+        find_folder(Path::new(local(text)?))
+    }
+
+    /// The store that it is in.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        match self {
+            ExportLocation::Folder { root, .. } => Store::Folder(root.clone()),
+            ExportLocation::S3 { bucket, .. } => Store::S3(bucket.clone()),
         }
-        find_folder(Path::new(path))
     }
 
     /// The key of manifest-summary.json.
@@ -76,10 +86,78 @@ fn parse_s3(text: &str, rest: &str) -> Result<ExportLocation> {
     Ok(ExportLocation::S3 { bucket: bucket.to_owned(), manifest_key })
 }
 
+/// Where exports are: one of them, or a folder that holds several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainLocation {
+    /// The store.
+    pub store: Store,
+    /// The key of an export's folder, or of a folder above some; empty for the root.
+    pub(super) key: String,
+}
+
+impl ChainLocation {
+    /// The exports meant by `text`: whatever [`ExportLocation::find`] takes, a folder that holds exports or their
+    /// `AWSDynamoDB/`, or `s3://BUCKET[/PREFIX]`. Looks at folders, asks no server.
+    ///
+    /// # Errors
+    /// `Config` when there is nothing there.
+    pub fn find(text: &str) -> Result<ChainLocation> {
+        if let Some(rest) = text.strip_prefix("s3://") {
+            let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+            let key = key.trim_end_matches('/');
+            let key = key.strip_suffix(SUMMARY).map_or(key, |folder| folder.trim_end_matches('/'));
+            if bucket.is_empty() {
+                return Err(Error::config(format!("{text:?} names no bucket: give s3://bucket/prefix")));
+            }
+            return Ok(ChainLocation { store: Store::S3(bucket.to_owned()), key: key.to_owned() });
+        }
+        let path = Path::new(local(text)?);
+        let full = absolute(path)?;
+        let is_export = |name: &&str| full.join(name).is_file();
+        if full.is_file() || [SUMMARY, "_started", "manifest-files.json"].iter().any(is_export) {
+            let location = find_folder(path)?;
+            let key = location.manifest_folder().to_owned();
+            return Ok(ChainLocation { store: location.store(), key });
+        }
+        if !full.is_dir() {
+            return Err(Error::config(format!("no export at {}: there is no such file or folder", path.display())));
+        }
+        match (full.file_name().is_some_and(|name| name == EXPORTS), full.parent()) {
+            (true, Some(root)) => Ok(ChainLocation { store: Store::Folder(root.to_owned()), key: EXPORTS.to_owned() }),
+            _ => Ok(ChainLocation { store: Store::Folder(full), key: String::new() }),
+        }
+    }
+
+    /// The export whose folder has this key.
+    pub(super) fn export(&self, folder: &str) -> ExportLocation {
+        let manifest_key = join(folder, SUMMARY);
+        match &self.store {
+            Store::Folder(root) => ExportLocation::Folder { root: root.clone(), manifest_key },
+            Store::S3(bucket) => ExportLocation::S3 { bucket: bucket.clone(), manifest_key },
+        }
+    }
+}
+
+/// A path of this machine, as typed.
+fn local(text: &str) -> Result<&str> {
+    let path = match text.strip_prefix("file:") {
+        Some(rest) => rest.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(rest),
+        None => text,
+    };
+    if path.is_empty() {
+        return Err(Error::config("no export named: give its folder, or s3://bucket/…/AWSDynamoDB/id"));
+    }
+    Ok(path)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::config(format!("path {} cannot be resolved", path.display())).because(error))
+}
+
 fn find_folder(path: &Path) -> Result<ExportLocation> {
     let shown = path.display();
-    let full = std::path::absolute(path)
-        .map_err(|error| Error::config(format!("path {shown} cannot be resolved")).because(error))?;
+    let full = absolute(path)?;
     if full.is_file() {
         return match (full.file_name(), full.parent()) {
             (Some(name), Some(folder)) if name == SUMMARY => at_export(folder),
@@ -227,6 +305,39 @@ mod tests {
         assert!(message(root.path().join("x.txt").to_str().unwrap()).contains("is not an export"));
         assert!(message("/no/such/place").contains("no such file"));
         assert!(message("file:").contains("no export named"));
+    }
+
+    #[test]
+    fn a_chain_is_an_export_or_a_folder_above_some() {
+        let root = tempfile::tempdir().unwrap();
+        for id in ["01-a", "02-b"] {
+            complete(&root.path().join("AWSDynamoDB").join(id));
+        }
+        std::fs::create_dir_all(root.path().join("AWSDynamoDB/data")).unwrap();
+        for (below, key) in [
+            ("", ""),
+            ("AWSDynamoDB", "AWSDynamoDB"),
+            ("AWSDynamoDB/01-a", "AWSDynamoDB/01-a"),
+            ("AWSDynamoDB/02-b/manifest-summary.json", "AWSDynamoDB/02-b"),
+        ] {
+            let found = ChainLocation::find(root.path().join(below).to_str().unwrap()).unwrap();
+            assert_eq!(found, ChainLocation { store: Store::Folder(root.path().to_owned()), key: key.to_owned() });
+        }
+        for (text, key) in [
+            ("s3://b", ""),
+            ("s3://b/p/", "p"),
+            ("s3://b/p/AWSDynamoDB/01", "p/AWSDynamoDB/01"),
+            ("s3://b/p/AWSDynamoDB/01/manifest-summary.json", "p/AWSDynamoDB/01"),
+        ] {
+            let found = ChainLocation::find(text).unwrap();
+            assert_eq!(found, ChainLocation { store: Store::S3("b".into()), key: key.to_owned() }, "{text}");
+        }
+        for (text, said) in
+            [("s3:///x", "names no bucket"), ("/no/such/place", "no such file"), ("", "no export named")]
+        {
+            let message = ChainLocation::find(text).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
     }
 
     #[test]

@@ -4,16 +4,17 @@ use super::keys::join;
 use super::location::incomplete;
 use crate::driver::objects::{Md5, Objects};
 use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::moment_micros;
 use crate::model::hex;
 use serde::Deserialize;
 use sha2::Digest;
 use std::collections::HashSet;
 
 /// A summary is one line of about a kilobyte.
-const SUMMARY_CAP_BYTES: u64 = 1024 * 1024;
+pub(super) const SUMMARY_CAP_BYTES: u64 = 1024 * 1024;
 
 /// About 230 bytes a data file: room for half a million, a table of petabytes.
-const FILES_CAP_BYTES: u64 = 128 * 1024 * 1024;
+pub(super) const FILES_CAP_BYTES: u64 = 128 * 1024 * 1024;
 
 /// A checksum file is 24 characters.
 const CHECKSUM_CAP_BYTES: u64 = 4096;
@@ -24,13 +25,26 @@ const CHECKSUM_ENDINGS: [&str; 2] = ["md5", "checksum"];
 /// What manifest-summary.json says that matters here.
 #[derive(Debug)]
 pub(super) struct Summary {
+    pub(super) kind: Kind,
     pub(super) export_arn: String,
     pub(super) table: String,
+    pub(super) table_arn: String,
+    /// Tells the table from an earlier one of the same name; empty when the summary does not say.
+    pub(super) table_id: String,
     pub(super) prefix: Option<String>,
     pub(super) manifest_files_key: String,
     pub(super) items: u64,
     /// What DynamoDB billed the export for, in bytes.
     pub(super) bytes: Option<u64>,
+}
+
+/// What an export is of; times in microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The whole table, as it was at that time.
+    Full { at_us: Option<i64> },
+    /// What changed from the one moment on, before the other.
+    Incremental { from_us: i64, to_us: i64 },
 }
 
 /// One line of manifest-files.json.
@@ -52,7 +66,10 @@ struct SummaryText {
     billed_size_bytes: Option<u64>,
     output_format: Option<String>,
     export_type: Option<String>,
+    export_time: Option<String>,
     export_from_time: Option<String>,
+    export_to_time: Option<String>,
+    table_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -124,32 +141,48 @@ fn check(objects: &Objects, key: &str, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads manifest-summary.json, and refuses what is not a full export in DynamoDB JSON.
+/// Reads manifest-summary.json, and refuses what is not DynamoDB JSON.
 pub(super) fn parse_summary(name: &str, bytes: &[u8]) -> Result<Summary> {
     let text: SummaryText = serde_json::from_slice(bytes)
         .map_err(|error| Error::corrupt(format!("manifest {name} is not what AWS writes")).because(error))?;
-    if text.export_from_time.is_some() || text.export_type.as_deref().is_some_and(|kind| kind != "FULL_EXPORT") {
-        return Err(Error::config(format!(
-            "{name} is of an incremental export, which is not supported yet: give a full export"
-        )));
-    }
     if let Some(format) = text.output_format.as_deref().filter(|format| *format != "DYNAMODB_JSON") {
         return Err(Error::config(format!(
             "{name} is of an export in the format {format}, which is not supported: \
              export the table again as DYNAMODB_JSON"
         )));
     }
+    let kind = kind(name, &text)?;
     let need = |field: Option<String>, called: &str| field.ok_or_else(|| lacks(name, called));
     let table_arn = need(text.table_arn, "tableArn")?;
     let table = table_arn.split_once(":table/").map(|(_, table)| table).filter(|table| !table.is_empty());
+    let table = table.map(str::to_owned);
     Ok(Summary {
+        kind,
         export_arn: need(text.export_arn, "exportArn")?,
-        table: need(table.map(str::to_owned), "table name in tableArn")?,
+        table: need(table, "table name in tableArn")?,
+        table_arn,
+        table_id: text.table_id.unwrap_or_default(),
         prefix: text.s3_prefix,
         manifest_files_key: need(text.manifest_files_s3_key, "manifestFilesS3Key")?,
         items: text.item_count.ok_or_else(|| lacks(name, "itemCount"))?,
         bytes: text.billed_size_bytes.filter(|bytes| *bytes > 0),
     })
+}
+
+/// Full exports of today do not say that they are.
+fn kind(name: &str, text: &SummaryText) -> Result<Kind> {
+    if text.export_from_time.is_none() && text.export_type.as_deref().is_none_or(|kind| kind == "FULL_EXPORT") {
+        return Ok(Kind::Full { at_us: text.export_time.as_deref().and_then(moment_micros) });
+    }
+    let time = |field: &Option<String>, called: &str| {
+        field.as_deref().and_then(moment_micros).ok_or_else(|| lacks(name, called))
+    };
+    let from_us = time(&text.export_from_time, "exportFromTime")?;
+    let to_us = time(&text.export_to_time, "exportToTime")?;
+    if from_us >= to_us {
+        return Err(Error::corrupt(format!("manifest {name}: its window ends before it begins; copy it again")));
+    }
+    Ok(Kind::Incremental { from_us, to_us })
 }
 
 fn lacks(name: &str, field: &str) -> Error {
@@ -225,14 +258,24 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_of_export_are_refused_by_name() {
-        let (kind, message) = refused(INCREMENTAL);
-        assert!(
-            kind == ErrorKind::Config && message.contains("incremental export, which is not supported"),
-            "{message}"
+    fn the_kind_of_an_export_is_told_and_another_format_refused_by_name() {
+        assert_eq!(
+            parse_summary("m", FULL.as_bytes()).unwrap().kind,
+            Kind::Full { at_us: Some(1_768_385_930_622_000) }
         );
+        let window = Kind::Incremental { from_us: 1_768_386_000_000_000, to_us: 1_768_386_900_000_000 };
         let without_type = INCREMENTAL.replace(r#","exportType":"INCREMENTAL_EXPORT""#, "");
-        assert!(refused(&without_type).1.contains("incremental"));
+        for text in [INCREMENTAL, &without_type] {
+            assert_eq!(parse_summary("m", text.as_bytes()).unwrap().kind, window);
+        }
+        for (from, to, said) in [
+            ("exportToTime\":\"2026-01-14T10:35", "exportToTime\":\"2026-01-14T10:20", "ends before it begins"),
+            ("exportToTime", "unknown", "has no exportToTime"),
+            ("exportFromTime\":\"2026", "exportFromTime\":\"soon", "has no exportFromTime"),
+        ] {
+            let (kind, message) = refused(&INCREMENTAL.replace(from, to));
+            assert!(kind == ErrorKind::Corrupt && message.contains(said), "{message}");
+        }
         let (kind, message) = refused(&FULL.replace("DYNAMODB_JSON", "ION"));
         assert!(kind == ErrorKind::Config && message.contains("the format ION"), "{message}");
     }

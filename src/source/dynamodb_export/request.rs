@@ -31,6 +31,8 @@ pub struct Wish {
     pub bucket: String,
     /// What its keys begin with; empty for nothing.
     pub prefix: String,
+    /// Of an incremental export: from when on and before when, in seconds since 1970.
+    pub window: Option<(u64, u64)>,
 }
 
 /// What is remembered of it between processes.
@@ -39,6 +41,8 @@ struct Ticket {
     table_arn: String,
     bucket: String,
     prefix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window: Option<(u64, u64)>,
     token: String,
     /// When the token was first used, in seconds since 1970.
     asked: u64,
@@ -80,7 +84,13 @@ impl Wish {
             return Err(Error::config(format!("--request-export {url}: give s3://bucket or s3://bucket/prefix")));
         }
         let (bucket, prefix) = (bucket.to_owned(), prefix.trim_matches('/').to_owned());
-        Ok(Wish { table_arn: table_arn.to_owned(), bucket, prefix })
+        Ok(Wish { table_arn: table_arn.to_owned(), bucket, prefix, window: None })
+    }
+
+    /// The same of an incremental export.
+    #[must_use]
+    pub fn of_window(&self, window: (u64, u64)) -> Wish {
+        Wish { window: Some(window), ..self.clone() }
     }
 }
 
@@ -91,12 +101,7 @@ impl Wish {
 pub async fn export(db: &DynamoDb, wish: &Wish, waiting: &Waiting<'_>) -> Result<Exported> {
     let mut ticket = match Ticket::read(&waiting.file)? {
         Some(ticket) if ticket.is_for(wish) => ticket,
-        Some(_) => {
-            return Err(Error::config(format!(
-                "{} remembers an export of another table or to another bucket: wait for that one, or remove the file",
-                waiting.file.display()
-            )));
-        }
+        Some(_) => return Err(of_another(&waiting.file)),
         None => Ticket::new(wish, (waiting.now)()),
     };
     let arn = match &ticket.export_arn {
@@ -107,6 +112,36 @@ pub async fn export(db: &DynamoDb, wish: &Wish, waiting: &Waiting<'_>) -> Result
         },
     };
     wait(db, wish, waiting, &arn).await
+}
+
+/// Waits for an export that is known by its ARN.
+///
+/// # Errors
+/// `Corrupt` when it failed, `Config` when it is not known any more.
+pub async fn known(db: &DynamoDb, wish: &Wish, waiting: &Waiting<'_>, arn: &str) -> Result<Exported> {
+    wait(db, wish, waiting, arn).await
+}
+
+/// The window that is remembered of `wish`'s table and bucket; one that does not begin at `from` is forgotten.
+///
+/// # Errors
+/// `Config` when what is remembered cannot be read, or is of another table or bucket.
+pub fn remembered(wish: &Wish, file: &Path, from: u64) -> Result<Option<(u64, u64)>> {
+    let Some(ticket) = Ticket::read(file)? else { return Ok(None) };
+    if !ticket.is_for(&Wish { window: ticket.window, ..wish.clone() }) {
+        return Err(of_another(file));
+    }
+    match ticket.window.filter(|window| window.0 == from) {
+        None => forget(file).map(|()| None),
+        window => Ok(window),
+    }
+}
+
+fn of_another(file: &Path) -> Error {
+    Error::config(format!(
+        "{} remembers an export of another table or to another bucket: wait for that one, or remove the file",
+        file.display()
+    ))
 }
 
 /// Asks until the export is begun; its ARN. None when a stop was requested.
@@ -125,8 +160,8 @@ async fn ask(db: &DynamoDb, wish: &Wish, waiting: &Waiting<'_>, ticket: &mut Tic
         };
         // Before the request: if this process dies before the answer, the next one must ask with the same token.
         ticket.write(&waiting.file)?;
-        let call =
-            ExportCall { table_arn: &wish.table_arn, bucket: &wish.bucket, prefix: &wish.prefix, token: &ticket.token };
+        let Wish { table_arn, bucket, prefix, window } = wish;
+        let call = ExportCall { table_arn, bucket, prefix, token: &ticket.token, window: *window };
         let answer = match found {
             Some(found) => Ok(found),
             None => db.request_export(&call).await,
@@ -280,13 +315,14 @@ fn begun_seconds(arn: &str) -> Option<u64> {
 
 impl Ticket {
     fn new(wish: &Wish, now: u64) -> Ticket {
-        let Wish { table_arn, bucket, prefix } = wish.clone();
+        let Wish { table_arn, bucket, prefix, window } = wish.clone();
         let token = format!("{:032x}", rand::random::<u128>());
-        Ticket { table_arn, bucket, prefix, token, asked: now, export_arn: None }
+        Ticket { table_arn, bucket, prefix, window, token, asked: now, export_arn: None }
     }
 
     fn is_for(&self, wish: &Wish) -> bool {
-        (&self.table_arn, &self.bucket, &self.prefix) == (&wish.table_arn, &wish.bucket, &wish.prefix)
+        (&self.table_arn, &self.bucket, &self.prefix, self.window)
+            == (&wish.table_arn, &wish.bucket, &wish.prefix, wish.window)
     }
 
     fn read(path: &Path) -> Result<Option<Ticket>> {
@@ -354,6 +390,12 @@ mod tests {
         assert_eq!(Ticket::read(&path).unwrap().as_ref(), Some(&ticket));
         assert!(ticket.is_for(&wish("s3://backups/2026/")) && !ticket.is_for(&wish("s3://backups")));
         assert_ne!(Ticket::new(&wish("s3://backups"), 17).token, ticket.token);
+        let window = wish("s3://backups").of_window((900, 1800));
+        Ticket::new(&window, 17).write(&path).unwrap();
+        assert_eq!(remembered(&wish("s3://backups"), &path, 900).unwrap(), Some((900, 1800)));
+        assert!(remembered(&wish("s3://others"), &path, 900).is_err());
+        assert_eq!(remembered(&wish("s3://backups"), &path, 1800).unwrap(), None);
+        assert!(!path.exists(), "a window that is done is forgotten");
         forget(&path).unwrap();
         forget(&path).unwrap();
         std::fs::write(&path, "{}").unwrap();

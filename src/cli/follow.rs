@@ -1,0 +1,287 @@
+//! `transvase follow`: what was typed, what may run, and what is shown at its end.
+#![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
+
+mod requested;
+
+use super::config::To;
+use super::open::LIVE;
+use super::progress::Progress;
+use super::{DynamoArgs, ExitCode, MappingArgs, SpareArgs, TargetArgs, Typed, Width, config, open, output, watch};
+use crate::checkpoint::run::RunState;
+use crate::error::{Error, Result};
+use crate::follow::report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
+use crate::follow::{Follow, OpenLink, Options, Step};
+use crate::monitor::{Monitor, Monitors};
+use crate::report::{Meter, ProcessReport};
+use clap::Args;
+use indicatif::HumanCount;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Shown after the flags.
+pub const EXAMPLES: &str = "\
+Examples:
+  # the copy of a full export, and then what changed since: a folder or prefix with the incremental exports after it
+  transvase backfill --from s3://backups/AWSDynamoDB/01768385930622-efd1a093 --key pk:S,sk:S --to sqlite:orders.db
+  transvase follow --from s3://backups --key pk:S,sk:S --to sqlite:orders.db
+
+  # one window more, when it has been exported
+  transvase follow --from s3://backups/AWSDynamoDB/01768386924000-d339e52d --key pk:S,sk:S --to sqlite:orders.db
+
+  # the windows exported as well, up to a few minutes ago; the table's key is known
+  transvase follow --from dynamodb://orders --request-exports s3://backups --to sqlite:orders.db
+
+Windows that were applied before are passed over. Run the same command again after an interruption: it goes on where it was.";
+
+/// Where changes come from.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Changes")]
+pub struct ChangesArgs {
+    /// An incremental export (a folder, or s3://bucket/…/AWSDynamoDB/<id>), or a folder or s3://bucket/prefix that holds
+    /// several: each must begin where the one before ends. Or the live table (dynamodb://TABLE), with --request-exports.
+    #[arg(long, env = "TRANSVASE_FROM", value_name = "CHANGES")]
+    pub from: String,
+    /// An S3-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+    /// Have the live table's windows exported to s3://BUCKET[/PREFIX], one after the other, and apply each, until what is left
+    /// is too short for one. The one that was asked for is remembered in TABLE.transvase-window.json in the current folder.
+    #[arg(long, env = "TRANSVASE_REQUEST_EXPORTS", value_name = "s3://BUCKET/PREFIX")]
+    pub request_exports: Option<String>,
+    /// How often the service is asked how far an export is.
+    #[arg(long, env = "TRANSVASE_EXPORT_POLL_SECONDS", value_name = "S", default_value = "20")]
+    pub export_poll_seconds: f64,
+}
+
+/// `transvase follow`.
+#[derive(Debug, Args)]
+pub struct FollowArgs {
+    /// Where changes come from.
+    #[command(flatten)]
+    pub changes: ChangesArgs,
+    /// Reaching live tables.
+    #[command(flatten)]
+    pub dynamo: DynamoArgs,
+    /// Where the copy is.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// How the target is spared.
+    #[command(flatten)]
+    pub spare: SpareArgs,
+    /// How items became rows.
+    #[command(flatten)]
+    pub mapping: MappingArgs,
+    /// The name of the backfill's run [default: the DynamoDB table's name].
+    #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
+    pub run: Option<String>,
+    /// Stop after so many rejects in a window, or such a share of its changes (once 10,000 were read).
+    #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
+    pub max_rejects: String,
+    /// Where to write the report as JSON.
+    #[arg(long, env = "TRANSVASE_REPORT", value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Where large S3 objects are kept while they are checked [default: the system's temporary folder].
+    #[arg(long, env = "TRANSVASE_SPILL_DIR", value_name = "DIR")]
+    pub spill_dir: Option<PathBuf>,
+    /// How wide to run.
+    #[command(flatten)]
+    pub width: Width,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Whatever keeps the changes from being applied, or ends it for good.
+pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
+    let started = Instant::now();
+    let to = config::to(&args.target, &args.dynamo, typed)?;
+    let spill_dir = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let options = Options {
+        run: args.run.clone(),
+        health: config::health(&args.spare, to.state())?,
+        spill_dir: spill_dir.clone(),
+        pipeline: config::width(&args.width, false, config::max_rejects(&args.max_rejects)?)?,
+    };
+    let (screen, meter) = (Arc::new(Screen::default()), Arc::new(Meter::default()));
+    let monitor = watch::monitors(vec![Arc::clone(&meter) as _])?;
+    let stop = CancellationToken::new();
+    let telling = Arc::clone(&screen);
+    tokio::spawn(watch::stop_at_signals(stop.clone(), move |line| telling.say(line)));
+    let stage = Stage { screen, monitor, stop, writers: options.pipeline.writers };
+    let (mut report, error) = match &args.changes.request_exports {
+        Some(url) => Box::pin(requested::follow(args, url, to, options, &stage)).await?,
+        None => Box::pin(given(args, to, options, &stage)).await?,
+    };
+    report.process = ProcessReport { source: stage.screen.usage(), ..meter.process(started.elapsed()) };
+    output::print(&text(&report));
+    output::ended(&report, args.report.as_deref(), error, code(report.status))
+}
+
+/// Applies the exports that are there.
+async fn given(args: &FollowArgs, to: To, options: Options, stage: &Stage) -> Result<(FollowReport, Option<Error>)> {
+    if args.changes.from.starts_with(LIVE) {
+        return Err(Error::config(
+            "--from dynamodb://…: changes of a live table come by exports: add --request-exports s3://bucket/prefix",
+        ));
+    }
+    let (chain, opener) = open::chain(&args.changes, options.spill_dir.clone()).await?;
+    let table = chain.links.first().map(|link| link.table.name.clone()).unwrap_or_default();
+    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &[]).await?;
+    stage.apply(Follow::prepare(chain, mapping, destination, options).await?, opener).await
+}
+
+/// What watches and stops every window.
+struct Stage {
+    screen: Arc<Screen>,
+    monitor: Arc<dyn Monitor>,
+    stop: CancellationToken,
+    writers: usize,
+}
+
+impl Stage {
+    async fn apply(&self, follow: Follow, opener: OpenLink) -> Result<(FollowReport, Option<Error>)> {
+        let (due, passed) = follow.due();
+        self.screen.say(&format!("{due} windows to apply, {passed} passed over"));
+        for remark in follow.remarks() {
+            self.screen.say(&format!("note: {remark}"));
+        }
+        let watch = |step: &Step<'_>| -> Arc<dyn Monitor> {
+            Arc::new(Monitors(vec![Arc::clone(&self.monitor), self.screen.begin(step, self.writers)]))
+        };
+        let ended = Box::pin(follow.run(opener, self.stop.clone(), &watch)).await;
+        self.screen.finish();
+        ended
+    }
+}
+
+/// What is on the screen: the progress of one window after the other.
+#[derive(Default)]
+struct Screen {
+    window: Mutex<Option<Arc<Progress>>>,
+    retries: Mutex<u64>,
+}
+
+impl Screen {
+    fn say(&self, line: &str) {
+        match &*self.window.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(progress) => progress.say(line),
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
+    /// Shows the next window.
+    fn begin(&self, step: &Step<'_>, writers: usize) -> Arc<dyn Monitor> {
+        self.finish();
+        let (before, changes) = step.run.progress();
+        let progress = Arc::new(Progress::new(step.run.source(), before, writers));
+        let (number, of, window) = (step.number, step.of, step.link.window);
+        let durable = match step.run.state() {
+            RunState::Resumed => format!(", {before} of them durable already"),
+            RunState::New | RunState::Complete => String::new(),
+        };
+        progress.say(&format!("window {number} of {of}, {window}: {changes} changes{durable}"));
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&progress));
+        progress
+    }
+
+    /// Takes the window off the screen.
+    fn finish(&self) {
+        if let Some(progress) = self.window.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            *self.retries.lock().unwrap_or_else(PoisonError::into_inner) += progress.source().usage().retries;
+            progress.finish();
+        }
+    }
+
+    fn usage(&self) -> crate::report::SourceUsage {
+        let retries = *self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::report::SourceUsage { retries, ..crate::report::SourceUsage::default() }
+    }
+}
+
+/// The report as text.
+fn text(report: &FollowReport) -> String {
+    let ended = match report.status {
+        FollowStatus::CaughtUp => "caught up with the end of the chain",
+        FollowStatus::CaughtUpWithRejects => "caught up with the end of the chain, with rejects",
+        FollowStatus::Interrupted => "interrupted; run the same command to go on",
+        FollowStatus::UnitsFailed => "stopped: some data files could not be read; mend them and run the same command",
+        FollowStatus::Failed => "failed; what is durable stays, and the same command goes on from there",
+    };
+    let mut out = String::new();
+    let mut line = |text: String| {
+        out.push_str(&text);
+        out.push('\n');
+    };
+    line(format!("run {}: {ended}", report.run));
+    line(format!("  table {}, copied as of {}", report.table, report.copy_of));
+    line(format!("  target {}, caught up to {}", report.target, report.caught_up_to));
+    line(String::new());
+    let head = ["changes", "written", "removed", "rejected"];
+    line(format!("  {:<44}  {:<14}{:>12}{:>12}{:>12}{:>10}", "window", "", head[0], head[1], head[2], head[3]));
+    for window in &report.windows {
+        line(window_line(window));
+        for failure in &window.failures {
+            line(format!("    failed: {failure}"));
+        }
+        if let Some(file) = &window.rejects_file {
+            line(format!("    rejects are in {file}"));
+        }
+    }
+    line(format!("  {}", sum(&report.tally)));
+    for remark in &report.remarks {
+        line(format!("  note: {remark}"));
+    }
+    line(String::new());
+    output::process_lines(&report.process, report.seed, &mut line);
+    out
+}
+
+fn window_line(window: &WindowReport) -> String {
+    let status = match window.status {
+        WindowStatus::InTheCopy => "in the copy",
+        WindowStatus::AppliedBefore => "applied before",
+        WindowStatus::Applied => "applied",
+        WindowStatus::Begun => "begun",
+        WindowStatus::Waiting => "waiting",
+    };
+    let span = format!("{} to {}", window.from, window.to);
+    let Tally { outcomes, removed, .. } = &window.tally;
+    format!(
+        "  {span:<44}  {status:<14}{:>12}{:>12}{:>12}{:>10}",
+        HumanCount(window.changes).to_string(),
+        outcomes.written,
+        removed,
+        outcomes.rejected
+    )
+}
+
+/// The sum of all windows.
+fn sum(tally: &Tally) -> String {
+    let o = &tally.outcomes;
+    format!(
+        "read {} = written {} + removed {} + superseded {} + present {} + tombstoned {} + skipped by rule {} + \
+         rejected {}{}",
+        tally.read,
+        o.written,
+        tally.removed,
+        tally.superseded,
+        o.present,
+        o.tombstoned,
+        tally.skipped,
+        o.rejected,
+        if tally.adds_up() { "" } else { "   (DOES NOT ADD UP)" }
+    )
+}
+
+/// The exit code of what ended without an error of its own.
+fn code(status: FollowStatus) -> ExitCode {
+    match status {
+        FollowStatus::CaughtUp => ExitCode::Complete,
+        FollowStatus::CaughtUpWithRejects => ExitCode::Rejects,
+        FollowStatus::Interrupted => ExitCode::Interrupted,
+        FollowStatus::UnitsFailed | FollowStatus::Failed => ExitCode::Failed,
+    }
+}

@@ -1,0 +1,101 @@
+//! Where a copy stands, and which window is to be asked for next. The copy's database is asked, nothing is written.
+
+use super::find_copy;
+use super::standing::MARGIN_US;
+use crate::checkpoint::run::name_of;
+use crate::error::Result;
+use crate::mapping::Mapping;
+use crate::sink::destination::Destination;
+
+/// What an incremental export may span, in seconds: 15 minutes to 24 hours.
+const SPAN: (u64, u64) = (15 * 60, 24 * 3600);
+
+/// A table can be exported up to some minutes ago.
+const LATEST_SECONDS: u64 = 5 * 60;
+
+/// Where a copy stands; times in microseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The copy's run.
+    pub run: String,
+    /// Of when the copy is.
+    pub as_of_us: i64,
+    /// Up to when changes were applied; none when none were.
+    pub applied_us: Option<i64>,
+    /// The ARN of the export whose window was begun and is not complete.
+    pub begun: Option<String>,
+}
+
+impl Position {
+    /// Of the copy that run `run` made of `table`; by default the run is called as the table is.
+    ///
+    /// # Errors
+    /// `Refused` when there is no complete copy by this mapping.
+    pub async fn of(destination: &Destination, mapping: &Mapping, run: Option<&str>, table: &str) -> Result<Position> {
+        let run = run.map_or_else(|| name_of(table), str::to_owned);
+        let copy = find_copy(destination, mapping, run).await?;
+        let done = copy.applied.iter().rfind(|window| window.complete);
+        let begun = copy.applied.iter().find(|window| !window.complete);
+        Ok(Position {
+            run: copy.run,
+            as_of_us: copy.as_of_us,
+            applied_us: done.map(|window| window.follows.to_us),
+            begun: begun.and_then(|window| window.source.split(' ').next()).map(str::to_owned),
+        })
+    }
+
+    /// When the next window begins, in seconds since 1970.
+    #[must_use]
+    pub fn next_from(&self) -> u64 {
+        match self.applied_us {
+            Some(to_us) => seconds(to_us),
+            // the first window ends at the copy's time, and is as short as it may be
+            None => seconds(self.as_of_us).saturating_sub(SPAN.0.max(MARGIN_US.unsigned_abs() / 1_000_000)),
+        }
+    }
+
+    /// The window to be asked for, in seconds since 1970, at the time `now`; none when it would be too short.
+    #[must_use]
+    pub fn next(&self, now: u64) -> Option<(u64, u64)> {
+        let from = self.next_from();
+        let latest = now.saturating_sub(LATEST_SECONDS);
+        let to = match self.applied_us {
+            Some(_) => (from + SPAN.1).min(latest),
+            None => seconds(self.as_of_us),
+        };
+        (to <= latest && to.saturating_sub(from) >= SPAN.0).then_some((from, to))
+    }
+}
+
+/// Windows are cut at whole seconds.
+fn seconds(micros: i64) -> u64 {
+    u64::try_from(micros / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: u64 = 1_768_385_930;
+
+    fn position(applied: Option<u64>) -> Position {
+        let micros = |seconds: u64| i64::try_from(seconds).unwrap() * 1_000_000;
+        Position { run: String::new(), as_of_us: micros(T) + 622_000, applied_us: applied.map(micros), begun: None }
+    }
+
+    #[test]
+    fn the_first_window_ends_at_the_copys_time() {
+        assert_eq!(position(None).next(T + 10_000), Some((T - 900, T)));
+        assert_eq!(position(None).next(T + 300), Some((T - 900, T)));
+        assert_eq!(position(None).next(T + 299), None, "that time cannot be exported yet");
+    }
+
+    #[test]
+    fn windows_are_of_a_quarter_hour_to_a_day_and_end_five_minutes_ago() {
+        assert_eq!(position(Some(T)).next(T + 200_000), Some((T, T + 86_400)));
+        assert_eq!(position(Some(T)).next(T + 86_400 + 300), Some((T, T + 86_400)));
+        assert_eq!(position(Some(T)).next(T + 5000), Some((T, T + 4700)));
+        assert_eq!(position(Some(T)).next(T + 1200), Some((T, T + 900)));
+        assert_eq!(position(Some(T)).next(T + 1199), None);
+    }
+}
