@@ -122,7 +122,7 @@ fn a_row_removed_while_it_is_loaded_stays_removed() {
         let ways = ways(&template, folder.path());
         let all = OUTSIDE.iter().chain(inside).flat_map(|point| ways.iter().map(move |way| (point, way)));
         // every point and every way, but all ways at all points in a soak only
-        let some = |number: &usize| is_soak() || number % (ways.len() + 1) == 0;
+        let some = |number: &usize| is_soak() || number.is_multiple_of(ways.len() + 1);
         for (number, (point, way)) in all.enumerate().filter(|(number, _)| some(number)) {
             let folder = folder.path().join(format!("{round}-{number}"));
             std::fs::create_dir(&folder).unwrap();
