@@ -192,6 +192,10 @@ impl Backfill {
         self.check_same_order(&settings)?;
         self.check_same_tables(&settings)?;
         self.settings = settings;
+        if state != RunState::Complete {
+            // Before anything is read: from here on no removal by a live writer goes unmarked.
+            self.checkpoint.begin_load(&self.loaded_tables(), self.source.as_of_us()).await?;
+        }
         if state == RunState::Resumed {
             self.check_canaries().await?;
         }
@@ -252,6 +256,7 @@ impl Backfill {
         if self.state == RunState::Complete {
             // Whoever marked it complete may have died before this.
             self.clear_spill().await;
+            self.checkpoint.end_load(&self.loaded_tables()).await?;
             self.add_indexes().await?;
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
@@ -370,9 +375,17 @@ impl Backfill {
             self.quote_rejects().await?;
         }
         self.checkpoint.complete().await?;
+        self.checkpoint.end_load(&self.loaded_tables()).await?;
         monitor.event(&Event::RunComplete);
         self.clear_spill().await;
         Ok(())
+    }
+
+    /// The tables that this run loads while live writers may remove rows from them. A run of changes loads none: it is such
+    /// a writer itself; and a DynamoDB target has no tables that remember.
+    fn loaded_tables(&self) -> Vec<String> {
+        let loads = !self.source.description().changes;
+        self.settings.tables.iter().filter(|_| loads).map(|table| table.name.clone()).collect()
     }
 
     async fn report(&self, status: Status) -> Result<Report> {

@@ -373,9 +373,16 @@ async fn find_copy(destination: &Destination, mapping: &Mapping, run: String) ->
     if settings.compares.is_some() || settings.follows.is_some() {
         return Err(Error::refused(format!("run {run} is no copy: give --run the name of the backfill's run")));
     }
-    if state != RunState::Complete {
+    if state != RunState::Complete && !destination.remembers_removals() {
         return Err(Error::refused(format!(
-            "run {run} is not complete: run the same `transvase backfill` to its end first, then follow"
+            "run {run} is not complete: run the same `transvase backfill` to its end first, then follow; a DynamoDB table \
+             does not remember what was deleted from it while it is filled"
+        )));
+    }
+    if state != RunState::Complete && !settings.live_target {
+        return Err(Error::refused(format!(
+            "run {run} is not complete, and was begun without --live-target: run the same `transvase backfill` to its end \
+             first, then follow"
         )));
     }
     if settings.mapping != mapping.identity() {

@@ -8,7 +8,7 @@ use crate::checkpoint::review::{Filter, Kind};
 use crate::checkpoint::run::{Checkpoint, RunState, Settings};
 use crate::driver::fault::FaultKind;
 use crate::driver::pool::Pool;
-use crate::driver::session::Session;
+use crate::driver::session::{Fetched, Session};
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
@@ -19,7 +19,9 @@ use crate::monitor::{Event, Monitor};
 use crate::pipeline::reject;
 use crate::pipeline::transform::encode;
 use crate::sink::OnConflict;
-use crate::sink::inspect::{self, Create};
+use crate::sink::destination::DynamoDbTarget;
+use crate::sink::dynamodb::{DynamoDbSink, DynamoDbSinkOptions, preflight};
+use crate::sink::inspect::{self, Create, Inspected};
 use crate::sink::replay::Replayed;
 use crate::sink::sql::{SqlSink, SqlSinkOptions};
 use serde::Serialize;
@@ -150,7 +152,8 @@ impl Rejects {
         Ok((signed, self.checkpoint.reject_states().await?))
     }
 
-    /// Tries every open reject again, through `mapping`, until all were tried or a stop is requested.
+    /// Tries every open reject again, through `mapping`, until all were tried or a stop is requested. Rows go to the run's
+    /// database, or items into the DynamoDB table that the run wrote to.
     ///
     /// # Errors
     /// `Refused` when the run is not complete, when changes were applied since, or an item would meet another's row; `Config` for tables that cannot take the
@@ -158,9 +161,9 @@ impl Rejects {
     pub async fn retry(
         &self,
         mapping: &Mapping,
+        into: Option<&DynamoDbTarget>,
         options: RetryOptions,
-        stop: &CancellationToken,
-        monitor: &Arc<dyn Monitor>,
+        (stop, monitor): (&CancellationToken, &Arc<dyn Monitor>),
     ) -> Result<RetryReport> {
         let run = self.checkpoint.run();
         if self.state != RunState::Complete {
@@ -168,11 +171,13 @@ impl Rejects {
                 "run {run} is not complete: finish it first, with as many --max-rejects as it needs"
             )));
         }
-        if !mapping.target_key().is_empty() || self.settings.tables.is_empty() {
-            return Err(Error::config("rejects are tried again in SQL databases only: export them for other targets"));
+        if self.settings.tables.is_empty() {
+            return Err(Error::config(format!(
+                "run {run} wrote to no table: there is nothing to try its rejects with"
+            )));
         }
         self.check_not_overtaken().await?;
-        let (retry, sink) = self.begin(mapping, options, monitor).await?;
+        let (retry, sink) = self.begin(mapping, into, options, monitor).await?;
         let (mut tried, mut after) = (0, None);
         while !stop.is_cancelled() {
             let open = self.checkpoint.open_rejects(&retry, after, PAGE_BYTES).await?;
@@ -188,7 +193,11 @@ impl Rejects {
             let batch = tokio::task::block_in_place(|| {
                 encode(page, mapping, &mut Decoder::default(), &format!("a page of the rejects of run {run}"))
             })?;
-            if sink.replay(&batch, &places, &retry).await? == Replayed::Settled {
+            let replayed = match &sink {
+                Replaying::Rows(sink) => sink.replay(&batch, &places, &retry).await?,
+                Replaying::Items(sink) => sink.replay(&batch, &places, &retry).await?,
+            };
+            if replayed == Replayed::Settled {
                 tried += places.len() as u64;
                 after = Some(last);
             }
@@ -214,18 +223,49 @@ impl Rejects {
     async fn begin(
         &self,
         mapping: &Mapping,
+        into: Option<&DynamoDbTarget>,
         options: RetryOptions,
         monitor: &Arc<dyn Monitor>,
-    ) -> Result<(Retry, SqlSink)> {
+    ) -> Result<(Retry, Replaying)> {
         let failed = |fault: crate::driver::fault::Fault| fault.into_error("connecting to the target");
         let mut loan = self.pool.take().await.map_err(failed)?;
         let (dialect, max_packet) = (loan.session.dialect(), loan.session.max_packet());
-        let create = if options.create_tables { Create::TablesAndIndexes } else { Create::Nothing };
-        let inspected = inspect::inspect(&mut loan.session, mapping.tables(), create).await?;
+        let inspected = match into {
+            Some(target) => self.inspect_items(target, mapping).await?,
+            None => {
+                let create = if options.create_tables { Create::TablesAndIndexes } else { Create::Nothing };
+                inspect::inspect(&mut loan.session, mapping.tables(), create).await?
+            }
+        };
         self.pool.give_back(loan);
-        for warning in inspected.warnings {
+        for warning in &inspected.warnings {
             tracing::warn!("{warning}");
         }
+        let settings = self.retry_settings(mapping, &inspected, options);
+        let retry = self.checkpoint.begin_retry(&settings).await?;
+        let guarded = retry.settings.guarded.clone();
+        let sink = SqlSinkOptions {
+            run: self.checkpoint.run().to_owned(),
+            on_conflict: options.on_conflict,
+            changes: false,
+            guarded: if into.is_none() { guarded.clone() } else { Vec::new() },
+            write_rows: into.is_none(),
+            writers: 1,
+            loading: None,
+        };
+        let pool = Arc::clone(&self.pool);
+        let sink = SqlSink::new(pool, mapping.tables(), dialect, max_packet, sink, Arc::clone(monitor));
+        let Some(target) = into else { return Ok((retry, Replaying::Rows(sink))) };
+        let items = DynamoDbSinkOptions {
+            on_conflict: options.on_conflict,
+            guarded: guarded.first().copied().unwrap_or(false),
+            ..target.sink_options(mapping)
+        };
+        Ok((retry, Replaying::Items(target.sink(sink, items, Arc::clone(monitor)))))
+    }
+
+    /// What the retry is bound to.
+    fn retry_settings(&self, mapping: &Mapping, inspected: &Inspected, options: RetryOptions) -> RetrySettings {
         let live_target = options.live_target || self.settings.live_target;
         // A table that was empty when the run began holds the run's rows alone; one that the run did not know, only what
         // this retry writes.
@@ -235,36 +275,52 @@ impl Rejects {
         };
         let guarded =
             inspected.tables.iter().map(|table| !live_target && is_ours(&table.name, table.empty_at_start)).collect();
-        let settings = RetrySettings {
+        RetrySettings {
             mapping: mapping.identity(),
             on_conflict: options.on_conflict.name().to_owned(),
             live_target,
             guarded,
-        };
-        let retry = self.checkpoint.begin_retry(&settings).await?;
-        let sink = SqlSinkOptions {
-            run: self.checkpoint.run().to_owned(),
-            on_conflict: options.on_conflict,
-            changes: false,
-            guarded: retry.settings.guarded.clone(),
-            write_rows: true,
-            writers: 1,
-            loading: None,
-        };
-        let pool = Arc::clone(&self.pool);
-        let sink = SqlSink::new(pool, mapping.tables(), dialect, max_packet, sink, Arc::clone(monitor));
-        Ok((retry, sink))
+        }
     }
+
+    /// Looks at the DynamoDB table, which must be the one that the run wrote to.
+    async fn inspect_items(&self, target: &DynamoDbTarget, mapping: &Mapping) -> Result<Inspected> {
+        let (name, run) = (&target.description.name, self.checkpoint.run());
+        let inspected = preflight::inspect(&target.db, name, mapping.target_key()).await?;
+        let then = self.settings.tables.iter().find(|table| table.name == *name);
+        let then = then
+            .ok_or_else(|| Error::config(format!("run {run} wrote to {}, not to {name}", self.tables().join(", "))))?;
+        if inspected.tables.iter().any(|now| now.identity != then.identity) {
+            return Err(Error::refused(format!(
+                "table {name} was made anew since run {run} wrote to it: its items are not there any more"
+            )));
+        }
+        Ok(inspected)
+    }
+}
+
+/// What rejects are written with.
+enum Replaying {
+    /// Rows, into the run's database.
+    Rows(SqlSink),
+    /// Items, into a DynamoDB table.
+    Items(DynamoDbSink),
 }
 
 /// The runs that a database knows of. One that knows of none is left as it is.
 async fn runs(target: &Target) -> Result<Vec<String>> {
     let mut session = Session::look(target).await?;
-    match session.fetch("SELECT run FROM _transvase_runs ORDER BY run", &[]).await {
-        Ok(rows) => Ok(rows.iter().filter_map(|row| row[0].text()).collect()),
+    match session.fetch("SELECT run, settings FROM _transvase_runs ORDER BY run", &[]).await {
+        Ok(rows) => Ok(rows.iter().filter(|row| !is_verification(row)).filter_map(|row| row[0].text()).collect()),
         Err(fault) if fault.kind == FaultKind::Other => Ok(Vec::new()),
         Err(fault) => Err(fault.into_error("reading the runs")),
     }
+}
+
+/// Whether a run is a verification, which may have its state beside the run that it verifies, and rejects nothing.
+fn is_verification(row: &[Fetched]) -> bool {
+    let settings = row.get(1).and_then(Fetched::text);
+    settings.is_some_and(|text| serde_json::from_str::<Settings>(&text).is_ok_and(|found| found.compares.is_some()))
 }
 
 /// The items as a page, numbered from zero.

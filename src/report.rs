@@ -146,6 +146,24 @@ pub struct StreamUsage {
     pub caught_up: bool,
 }
 
+impl SourceUsage {
+    /// With what reading another table has taken, which is paid from the same purse.
+    #[must_use]
+    pub fn and(mut self, other: SourceUsage) -> SourceUsage {
+        self.retries += other.retries;
+        self.read_units += other.read_units;
+        self.dollars = self.dollars.max(other.dollars);
+        for (reason, count) in other.throttled {
+            *self.throttled.entry(reason).or_default() += count;
+        }
+        self.empty_pages += other.empty_pages;
+        if other.emptiest.as_ref().map(|(_, count)| *count) > self.emptiest.as_ref().map(|(_, count)| *count) {
+            self.emptiest = other.emptiest;
+        }
+        self
+    }
+}
+
 /// What this process did and took.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ProcessReport {

@@ -32,7 +32,7 @@ pub(crate) fn while_below(rng: &mut Rng, limit: Duration) -> Duration {
 }
 
 /// A run that fell asleep at a named point (`EVENT:N`), and leaves the target to others meanwhile.
-fn asleep(engine: Engine, place: &Place, point: &str) -> Running {
+pub(crate) fn asleep(engine: Engine, place: &Place, point: &str) -> Running {
     let mut running = engine.env("TRANSVASE_STOP_AT", point).spawn();
     running.wait_to_sleep();
     assert!(!running.has_ended(), "{point} never came: {}", running.said());

@@ -4,6 +4,7 @@
 //! without any of the engine's code.
 
 mod applied;
+mod beside;
 mod refused;
 mod requested;
 mod scanned;

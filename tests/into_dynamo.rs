@@ -10,6 +10,8 @@ use crate::support::transvase::soak;
 use serde_json::{Value, json};
 use std::path::Path;
 
+mod retried;
+mod verified;
 mod within_budget;
 
 /// `transvase backfill` from one table of `server` into another, with the state in `folder`.

@@ -40,4 +40,5 @@ mod simulation;
 mod streams;
 mod support;
 mod tidy;
+mod tombstones;
 mod verify;

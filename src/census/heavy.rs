@@ -4,11 +4,11 @@
 //! are all there.
 
 use super::signature::{Part, part};
+use crate::model::hex;
 use crate::model::value::Value;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 /// Longest thing that is told apart from others, in bytes.
 const THING_MAX: usize = 128;
@@ -82,12 +82,7 @@ impl Heavy {
                 Part::Prefix(prefix) => prefix,
                 Part::Word(_) | Part::Other => String::new(),
             };
-            let digest = Sha256::digest(thing.as_bytes());
-            let hash = digest.iter().take(6).fold(String::new(), |mut hex, byte| {
-                // writing to a string does not fail
-                let _ok = write!(hex, "{byte:02x}");
-                hex
-            });
+            let hash = hex::lower(&Sha256::digest(thing.as_bytes())[..6]);
             *self.counts.entry(format!("{begins}…{hash}")).or_default() += count;
         }
     }

@@ -12,6 +12,7 @@ use crate::model::batch::Commit;
 use crate::model::counts::Counts;
 use crate::model::dialect::Dialect;
 use crate::model::difference::{Candidate, Kind, Verdict};
+use crate::model::hex;
 use crate::model::rows::CellRef;
 use crate::monitor::Event;
 use serde::Serialize;
@@ -344,7 +345,7 @@ fn stored(row: Vec<Fetched>) -> FaultResult<Difference> {
 
 /// What stands for a key of any length in an index.
 fn digest(key: &str) -> String {
-    Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex::lower(&Sha256::digest(key)[..16])
 }
 
 fn to_json(value: &impl Serialize) -> FaultResult<String> {

@@ -16,5 +16,6 @@ pub mod review;
 pub mod run;
 pub mod schema;
 pub mod spills;
+pub mod tombstones;
 pub mod tracker;
 pub mod units;

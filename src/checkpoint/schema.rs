@@ -1,5 +1,6 @@
 //! The control tables and the SQL that differs by dialect.
 
+use super::tombstones;
 use crate::driver::fault::FaultResult;
 use crate::driver::session::Session;
 use crate::model::dialect::Dialect;
@@ -13,7 +14,8 @@ pub const MAX_NAME: usize = 64;
 /// # Errors
 /// The server's fault.
 pub async fn create(session: &mut Session) -> FaultResult<()> {
-    for statement in tables(session.dialect()) {
+    let dialect = session.dialect();
+    for statement in tables(dialect).into_iter().chain(tombstones::tables(dialect)) {
         session.run(&statement).await?;
     }
     add_columns(session).await
@@ -59,15 +61,15 @@ fn later_columns(dialect: Dialect) -> [(&'static str, String); 5] {
 }
 
 /// How columns are spelled.
-struct Types {
-    name: &'static str,
+pub(super) struct Types {
+    pub(super) name: &'static str,
     long: &'static str,
     bytes: &'static str,
-    int: &'static str,
-    tail: &'static str,
+    pub(super) int: &'static str,
+    pub(super) tail: &'static str,
 }
 
-fn types(dialect: Dialect) -> Types {
+pub(super) fn types(dialect: Dialect) -> Types {
     match dialect {
         Dialect::Sqlite => Types { name: "TEXT", long: "TEXT", bytes: "BLOB", int: "INTEGER", tail: " WITHOUT ROWID" },
         Dialect::MySql | Dialect::MariaDb => Types {

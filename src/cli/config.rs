@@ -100,12 +100,21 @@ impl To {
 /// # Errors
 /// `Config`; see [`target`].
 pub fn to(args: &TargetArgs, dynamo: &DynamoArgs, typed: Typed) -> Result<To> {
-    let Some(table) = args.to.strip_prefix("dynamodb://") else {
-        if dynamo.state.is_some() {
-            return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
-        }
-        return target(args, typed.to).map(To::Sql);
-    };
+    if let Some(to) = dynamodb(args, dynamo, typed)? {
+        return Ok(to);
+    }
+    if dynamo.state.is_some() {
+        return Err(Error::config("--state is for a dynamodb:// target: an SQL target keeps the state itself"));
+    }
+    target(args, typed.to).map(To::Sql)
+}
+
+/// A DynamoDB target, with the state beside it; none when the target is another.
+///
+/// # Errors
+/// `Config`; see [`target`].
+pub fn dynamodb(args: &TargetArgs, dynamo: &DynamoArgs, typed: Typed) -> Result<Option<To>> {
+    let Some(table) = args.to.strip_prefix("dynamodb://") else { return Ok(None) };
     if table.is_empty() || table.contains('/') {
         return Err(Error::config("the target is not of the form dynamodb://TABLE"));
     }
@@ -114,7 +123,7 @@ pub fn to(args: &TargetArgs, dynamo: &DynamoArgs, typed: Typed) -> Result<To> {
     if matches!(state, Target::Null) {
         return Err(Error::config("--state null: would forget the run: give sqlite:FILE or mysql://…"));
     }
-    Ok(To::DynamoDb { table: table.to_owned(), state })
+    Ok(Some(To::DynamoDb { table: table.to_owned(), state }))
 }
 
 /// The mapping of a run into DynamoDB table `table`, whose key is `target_key`; `source_key` is that of a live source.

@@ -5,12 +5,9 @@ mod requested;
 
 use super::config::To;
 use super::follow_stream::{self, TtlDeletesArg, UntilArg};
-use super::log::Log;
 use super::open::LIVE;
 use super::progress::Progress;
-use super::run::signals_telling;
-use super::test_point::TestPoint;
-use super::{DynamoArgs, ExitCode, MappingArgs, SpareArgs, TargetArgs, Typed, Width, config, open, output};
+use super::{DynamoArgs, ExitCode, MappingArgs, SpareArgs, TargetArgs, Typed, Width, config, open, output, watch};
 use crate::checkpoint::run::RunState;
 use crate::error::{Error, Result};
 use crate::follow::report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
@@ -130,27 +127,18 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
         pipeline: config::width(&args.width, false, config::max_rejects(&args.max_rejects)?)?,
     };
     let (screen, meter) = (Arc::new(Screen::default()), Arc::new(Meter::default()));
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
+    let monitor = watch::monitors(vec![Arc::clone(&meter) as _])?;
     let stop = CancellationToken::new();
     let telling = Arc::clone(&screen);
-    tokio::spawn(signals_telling(stop.clone(), move |line| telling.say(line)));
-    let stage = Stage { screen, monitors, stop, writers: options.pipeline.writers };
+    tokio::spawn(watch::stop_at_signals(stop.clone(), move |line| telling.say(line)));
+    let stage = Stage { screen, monitor, stop, writers: options.pipeline.writers };
     let (mut report, error) = match &args.changes.request_exports {
         Some(url) => Box::pin(requested::follow(args, url, to, options, &stage)).await?,
         None => Box::pin(given(args, to, options, &stage)).await?,
     };
     report.process = ProcessReport { source: stage.screen.usage(), ..meter.process(started.elapsed()) };
     output::print(&text(&report));
-    if let Some(path) = &args.report {
-        output::write_json(&report, path)?;
-    }
-    match error {
-        Some(error) => Err(error),
-        None => Ok(code(report.status)),
-    }
+    output::ended(&report, args.report.as_deref(), error, code(report.status))
 }
 
 /// Applies the exports that are there.
@@ -169,7 +157,7 @@ async fn given(args: &FollowArgs, to: To, options: Options, stage: &Stage) -> Re
 /// What watches and stops every window.
 struct Stage {
     screen: Arc<Screen>,
-    monitors: Vec<Arc<dyn Monitor>>,
+    monitor: Arc<dyn Monitor>,
     stop: CancellationToken,
     writers: usize,
 }
@@ -182,9 +170,7 @@ impl Stage {
             self.screen.say(&format!("note: {remark}"));
         }
         let watch = |step: &Step<'_>| -> Arc<dyn Monitor> {
-            let mut all = self.monitors.clone();
-            all.push(self.screen.begin(step, self.writers));
-            Arc::new(Monitors(all))
+            Arc::new(Monitors(vec![Arc::clone(&self.monitor), self.screen.begin(step, self.writers)]))
         };
         let ended = Box::pin(follow.run(opener, self.stop.clone(), &watch)).await;
         self.screen.finish();

@@ -2,21 +2,18 @@
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
 use super::follow::FollowArgs;
-use super::log::Log;
 use super::progress::Progress;
-use super::test_point::TestPoint;
-use super::{Backfill, ExitCode, Typed, config, open, output, run};
+use super::watch::Watch;
+use super::{Backfill, ExitCode, Typed, config, open, output};
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
 use crate::follow::{Options, stream};
-use crate::monitor::{Monitor, Monitors};
-use crate::report::{Meter, ProcessReport, StreamUsage};
+use crate::report::{Status, StreamUsage};
 use crate::source::dynamodb_streams::StreamOptions;
 use clap::ValueEnum;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// What a stream's name begins with.
 pub(super) const STREAM: &str = "streams://";
@@ -68,31 +65,21 @@ pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<Exit
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
     let lineages = source.description().units.len();
     progress.say(&format!("following {lineages} lineages of shards, {before} changes are durable already"));
-    let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let stop = CancellationToken::new();
-    tokio::spawn(run::signals(stop.clone(), Arc::clone(&progress)));
-    let ended = following.run(stop.clone(), Arc::new(Monitors(monitors))).await;
-    progress.finish();
+    let watch = Watch::begin(started, progress)?;
+    let stop = watch.stop();
+    let ended = following.run(stop.clone(), watch.monitor()).await;
+    let process = watch.end(&*source);
     let (mut report, error) = ended?;
-    report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
+    report.process = process;
     let usage = report.process.source.stream.unwrap_or_default();
     report.status = stream::status(&report, usage.caught_up, stop.is_cancelled());
     output::print(&output::table(&report));
     output::print(&told(&usage));
-    if let Some(path) = &args.report {
-        output::write_json(&report, path)?;
-    }
-    match error {
-        Some(error) => Err(error),
-        None if report.outcomes.rejected > 0 && report.status == crate::report::Status::CaughtUp => {
-            Ok(ExitCode::Rejects)
-        }
-        None => Ok(output::code_of_status(report.status)),
-    }
+    let code = match report.status {
+        Status::CaughtUp if report.outcomes.rejected > 0 => ExitCode::Rejects,
+        status => output::code_of_status(status),
+    };
+    output::ended(&report, args.report.as_deref(), error, code)
 }
 
 /// How far behind it was at the end.

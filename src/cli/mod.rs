@@ -14,6 +14,7 @@ pub mod rejects;
 pub mod run;
 pub mod test_point;
 pub mod verify;
+pub mod watch;
 
 use crate::limit::price;
 use clap::builder::BoolishValueParser;
@@ -256,7 +257,7 @@ pub struct DynamoArgs {
     /// The AWS region [default: AWS_REGION, or the profile's].
     #[arg(long, env = "TRANSVASE_REGION", value_name = "REGION")]
     pub region: Option<String>,
-    /// What of the source table's read capacity may be used by all processes of the run: units per second (500), a share of what the table has (40%),
+    /// What of the source table's read capacity, and of a target's that is verified, may be used by all processes of the run: units per second (500), a share of what the table has (40%),
     /// a share that yields to the application (headroom:60%), or unlimited.
     #[arg(long, env = "TRANSVASE_READ_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
     pub read_capacity: String,
@@ -270,8 +271,8 @@ pub struct DynamoArgs {
     #[arg(long, env = "TRANSVASE_WRITE_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
     pub write_capacity: String,
     /// Where the state of a run into a DynamoDB table, or of a verification, is kept: sqlite:FILE, or
-    /// mysql://user@host:port/database [default: sqlite:TABLE.transvase-state.db, or TABLE.transvase-verify.db, in the
-    /// current folder].
+    /// mysql://user@host:port/database [default: sqlite:TABLE.transvase-state.db, or, verifying an SQL target,
+    /// TABLE.transvase-verify.db, in the current folder].
     #[arg(long, env = "TRANSVASE_STATE", value_name = "DATABASE", hide_env_values = true)]
     pub state: Option<String>,
     /// Segments of the scan [default: one per 512 MiB of the table, at least 64; kept for the run].

@@ -6,6 +6,7 @@ use super::{DynamoArgs, MappingArgs, SourceArgs, config};
 use crate::driver::dynamodb::{DynamoDb, Endpoint};
 use crate::driver::objects::{Objects, S3Bucket, S3Options};
 use crate::driver::streams::Streams;
+use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::follow::OpenLink;
 use crate::limit::price::{self, Prices};
@@ -16,7 +17,7 @@ use crate::sink::dynamodb::preflight;
 use crate::source::Source;
 use crate::source::dynamodb_export::chain::{Chain, Link};
 use crate::source::dynamodb_export::{ChainLocation, DynamoDbExport, ExportLocation, ExportOptions, Store};
-use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
+use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions, SharedPurse};
 use crate::source::dynamodb_streams::{DynamoDbStreams, StreamOptions};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub fn is_live(args: &SourceArgs) -> bool {
     args.from.starts_with(LIVE)
 }
 
-/// Opens the source; a live table tells its key as well. S3 objects are checked in the folder `spill`.
+/// Opens the source; a live table tells its key as well, and is paid for from `purse`. S3 objects are checked in the folder
+/// `spill`.
 ///
 /// # Errors
 /// `Config`; `Corrupt` for an export whose manifests are not whole; whatever a live table refuses.
@@ -38,9 +40,10 @@ pub async fn source(
     args: &SourceArgs,
     dynamo: &DynamoArgs,
     spill: PathBuf,
+    purse: &SharedPurse,
 ) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
     match args.from.strip_prefix(LIVE) {
-        Some(table) => scan(dynamo, table).await,
+        Some(table) => scan(dynamo, table, purse).await,
         None => Ok((Box::new(export(args, spill).await?), Vec::new())),
     }
 }
@@ -62,15 +65,30 @@ pub async fn destination(
             Ok((Destination::Sql(target), mapping))
         }
         To::DynamoDb { table, state } => {
-            let db = DynamoDb::connect(&endpoint(dynamo)).await?;
-            let description = db.describe(&table).await?;
-            let mapping = config::item_mapping(args, &table, key, &preflight::key_of(&description)?)?;
-            let (pace, budget) = Pace::new(db.clone(), &description, dynamo.write_capacity.parse()?)?;
-            tracing::info!("table {table}: writing with {budget}");
-            let target = DynamoDbTarget { db, description, pace: Arc::new(pace), state };
-            Ok((Destination::DynamoDb(Box::new(target)), mapping))
+            let opened = items(&endpoint(dynamo), &table, state, &dynamo.write_capacity, (args, key)).await?;
+            Ok((Destination::DynamoDb(Box::new(opened.0)), opened.1))
         }
     }
+}
+
+/// A DynamoDB table as a target, written with what `capacity` says of its own, and how items become its items; `key` is the
+/// source's, where it tells.
+///
+/// # Errors
+/// `Config`, and whatever the table refuses.
+pub async fn items(
+    endpoint: &Endpoint,
+    table: &str,
+    state: Target,
+    capacity: &str,
+    (args, key): (&MappingArgs, &[KeyAttribute]),
+) -> Result<(DynamoDbTarget, Arc<Mapping>)> {
+    let db = DynamoDb::connect(endpoint).await?;
+    let description = db.describe(table).await?;
+    let mapping = config::item_mapping(args, table, key, &preflight::key_of(&description)?)?;
+    let (pace, budget) = Pace::new(db.clone(), &description, capacity.parse()?)?;
+    tracing::info!("table {table}: writing with {budget}");
+    Ok((DynamoDbTarget { db, description, pace: Arc::new(pace), state }, mapping))
 }
 
 /// Where DynamoDB is.
@@ -79,21 +97,31 @@ pub fn endpoint(args: &DynamoArgs) -> Endpoint {
     Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() }
 }
 
-/// Opens a live table, which tells its key.
-async fn scan(args: &DynamoArgs, table: &str) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
-    let driver = DynamoDb::connect(&endpoint(args)).await?;
-    let table = driver.describe(table).await?;
-    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
-    let options = ScanOptions {
+/// How a live table is read.
+///
+/// # Errors
+/// `Config` for a budget that is none.
+pub fn scan_options(args: &DynamoArgs) -> Result<ScanOptions> {
+    Ok(ScanOptions {
         segments: args.segments,
         consistent: args.consistent_read,
         budget: args.read_capacity.parse()?,
         prices: Prices { read: args.read_price, ..price::DEFAULT },
         max_cost: args.max_cost,
-    };
-    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, options)?;
+    })
+}
+
+/// Opens a live table, which tells its key and is paid for from `purse`.
+///
+/// # Errors
+/// `Config`, and whatever the table refuses.
+pub async fn scan(args: &DynamoArgs, table: &str, purse: &SharedPurse) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+    let driver = DynamoDb::connect(&endpoint(args)).await?;
+    let table = driver.describe(table).await?;
+    let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
+    let (scan, budget) = DynamoDbScan::new(driver, tokio::runtime::Handle::current(), &table, scan_options(args)?)?;
     tracing::info!("table {}: reading with {budget}", table.name);
-    Ok((Box::new(scan), key))
+    Ok((Box::new(scan.paying_from(Arc::clone(purse))?), key))
 }
 
 /// Opens the stream of a live table, which tells the table's key.

@@ -143,6 +143,17 @@ pub fn write_json(report: &impl Serialize, path: &Path) -> Result<()> {
     std::fs::write(path, json + "\n").map_err(|error| failed().because(error))
 }
 
+/// The end of a verb whose report was printed: the report is written to `path`, and then comes the error, or the `code`.
+///
+/// # Errors
+/// That one; `Config` when the file cannot be written.
+pub fn ended(report: &impl Serialize, path: Option<&Path>, error: Option<Error>, code: ExitCode) -> Result<ExitCode> {
+    if let Some(path) = path {
+        write_json(report, path)?;
+    }
+    error.map_or(Ok(code), Err)
+}
+
 /// Prints to standard output. A closed pipe is the reader's choice, not our failure.
 pub fn print(text: &str) {
     drop(std::io::stdout().write_all(text.as_bytes()));

@@ -134,7 +134,8 @@ pub async fn run(args: &Plan, typed: Typed) -> Result<ExitCode> {
         None => None,
     };
     let from = exported.as_ref().map_or(&args.source, |(source, _)| source);
-    let (mut source, mut told) = open::source(from, &args.dynamo, spill).await?;
+    let purse = open::scan_options(&args.dynamo)?.purse();
+    let (mut source, mut told) = open::source(from, &args.dynamo, spill, &purse).await?;
     if let Some((_, key)) = &exported {
         told.clone_from(key);
     }

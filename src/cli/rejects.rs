@@ -1,20 +1,17 @@
 //! `transvase rejects`: its flags, one library call each, and what is printed.
 
-use super::log::Log;
-use super::test_point::TestPoint;
-use super::{ExitCode, MappingArgs, OnConflictArg, TargetArgs, TlsMode, Typed, config, output};
+use super::{ExitCode, MappingArgs, OnConflictArg, TargetArgs, TlsMode, Typed, config, open, output, watch};
 use crate::checkpoint::review::{Filter, Kind};
+use crate::driver::dynamodb::Endpoint;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::model::reject::RejectStates;
-use crate::monitor::{Monitor, Monitors};
 use crate::rejects::{self, Listing, RetryOptions, RetryReport};
 use crate::sink::OnConflict;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 const EXAMPLES: &str = "\
@@ -24,6 +21,9 @@ Examples:
 
   # the mapping was mended (and the table altered, if need be): try them again
   transvase rejects retry --on mysql://loader@127.0.0.1/shop --run orders --mapping shop.toml
+
+  # the same of a run into a DynamoDB table, whose state lies beside it
+  transvase rejects retry --on sqlite:orders-v2.transvase-state.db --to dynamodb://orders-v2 --mapping v2.toml
 
   # the rest may stay behind, and somebody answers for it
   transvase rejects sign-off --on mysql://loader@127.0.0.1/shop --run orders --column total \\
@@ -105,6 +105,18 @@ pub struct Retry {
     /// Where they are.
     #[command(flatten)]
     pub on: On,
+    /// The table of a run into DynamoDB, dynamodb://TABLE [default: rows go to the database of the run].
+    #[arg(long, env = "TRANSVASE_TO", value_name = "TARGET", hide_env_values = true)]
+    pub to: Option<String>,
+    /// A DynamoDB-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_ENDPOINT_URL", value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// The AWS region [default: AWS_REGION, or the profile's].
+    #[arg(long, env = "TRANSVASE_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+    /// What of the table's write capacity may be used, and of each of its indexes': as for backfill.
+    #[arg(long, env = "TRANSVASE_WRITE_CAPACITY", value_name = "N|P%|headroom:P%|unlimited", default_value = "50%")]
+    pub write_capacity: String,
     /// How items become rows now.
     #[command(flatten)]
     pub mapping: MappingArgs,
@@ -183,7 +195,20 @@ pub async fn run(args: &Rejects, typed: Typed) -> Result<ExitCode> {
 async fn retry(args: &Retry, typed: Typed) -> Result<ExitCode> {
     let rejects = open(&args.on, typed).await?;
     let table = rejects.tables().first().map_or("items", |table| table).to_owned();
-    let mapping = config::mapping(&args.mapping, &table, &[])?;
+    let (into, mapping) = match args.to.as_deref().and_then(|to| to.strip_prefix(open::LIVE)) {
+        Some(table) => {
+            let endpoint = Endpoint { url: args.endpoint_url.clone(), region: args.region.clone() };
+            let state = target(&args.on, typed)?;
+            let opened = open::items(&endpoint, table, state, &args.write_capacity, (&args.mapping, &[])).await?;
+            (Some(opened.0), opened.1)
+        }
+        None if args.to.as_ref().is_some_and(|to| *to != args.on.on) => {
+            return Err(Error::config(
+                "--to: rows go to the database of the run (--on); name a table as dynamodb://TABLE",
+            ));
+        }
+        None => (None, config::mapping(&args.mapping, &table, &[])?),
+    };
     let options = RetryOptions {
         on_conflict: match args.on_conflict {
             OnConflictArg::Keep => OnConflict::Keep,
@@ -192,35 +217,23 @@ async fn retry(args: &Retry, typed: Typed) -> Result<ExitCode> {
         live_target: args.live_target,
         create_tables: args.create_tables,
     };
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let monitor: Arc<dyn Monitor> = Arc::new(Monitors(monitors));
+    let monitor = watch::monitors(Vec::new())?;
     let stop = CancellationToken::new();
-    tokio::spawn(stop_at_signal(stop.clone()));
-    let report = rejects.retry(&mapping, options, &stop, &monitor).await?;
+    // a page of rejects takes a moment: nothing is said of it
+    tokio::spawn(watch::stop_at_signals(stop.clone(), |_| {}));
+    let report = rejects.retry(&mapping, into.as_ref(), options, (&stop, &monitor)).await?;
     output::print(&retried(&report));
     written(&report, args.report.as_deref())?;
     Ok(if report.complete { code(&report.states) } else { ExitCode::Interrupted })
 }
 
-/// A signal asks for an orderly stop. A second one need not: a page of rejects takes a moment.
-async fn stop_at_signal(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    stop.cancel();
+async fn open(on: &On, typed: Typed) -> Result<rejects::Rejects> {
+    rejects::Rejects::open(&target(on, typed)?, on.run.as_deref()).await
 }
 
-async fn open(on: &On, typed: Typed) -> Result<rejects::Rejects> {
-    if on.on.starts_with("dynamodb://") {
+/// The database of the run.
+fn target(on: &On, typed: Typed) -> Result<Target> {
+    if on.on.starts_with(open::LIVE) {
         return Err(Error::config("a DynamoDB table keeps no rejects: give the run's --state database"));
     }
     let args = TargetArgs {
@@ -230,8 +243,7 @@ async fn open(on: &On, typed: Typed) -> Result<rejects::Rejects> {
         tls_ca: on.tls_ca.clone(),
         answer_seconds: on.answer_seconds,
     };
-    let target: Target = config::target(&args, typed.to)?;
-    rejects::Rejects::open(&target, on.run.as_deref()).await
+    config::target(&args, typed.to)
 }
 
 fn written<T: serde::Serialize>(report: &T, path: Option<&std::path::Path>) -> Result<()> {

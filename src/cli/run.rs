@@ -1,19 +1,15 @@
 //! One library call a verb, between reading the configuration and printing the result.
-#![expect(clippy::disallowed_methods, reason = "wall time and the second signal belong to the process")]
+#![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
-use super::log::Log;
 use super::progress::Progress;
-use super::test_point::TestPoint;
+use super::watch::Watch;
 use super::{Backfill, ExitCode, Schema, Typed, config, export, follow_stream, open, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
 use crate::error::Result;
 use crate::mapping::ddl::{add_indexes, create_table};
-use crate::monitor::{Monitor, Monitors};
-use crate::report::{Meter, ProcessReport};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// `transvase schema`.
 ///
@@ -47,7 +43,8 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let from = exported.as_ref().map_or(&args.source, |(source, _)| source);
     let options = config::options(args, to.state(), open::is_live(from))?;
     let writers = options.pipeline.writers;
-    let (source, mut key) = open::source(from, &args.dynamo, config::spill_dir(&args.order)).await?;
+    let purse = open::scan_options(&args.dynamo)?.purse();
+    let (source, mut key) = open::source(from, &args.dynamo, config::spill_dir(&args.order), &purse).await?;
     if let Some((_, known)) = &exported {
         key.clone_from(known);
     }
@@ -66,48 +63,11 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     for line in run.advice().await? {
         progress.say(&format!("advice: {line}"));
     }
-    let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let stop = CancellationToken::new();
-    tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
-    let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
-    progress.finish();
+    let watch = Watch::begin(started, progress)?;
+    let ended = run.run(watch.stop(), watch.monitor()).await;
+    let process = watch.end(&*source);
     let (mut report, error) = ended?;
-    report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
+    report.process = process;
     output::print(&output::table(&report));
-    if let Some(path) = &args.report {
-        output::write_json(&report, path)?;
-    }
-    match error {
-        Some(error) => Err(error),
-        None => Ok(output::code_of_status(report.status)),
-    }
-}
-
-/// The first signal asks for an orderly stop; the second ends the process: it is safe to, at any time.
-pub(super) async fn signals(stop: CancellationToken, progress: Arc<Progress>) {
-    signals_telling(stop, move |line| progress.say(line)).await;
-}
-
-/// The same, for who has no one progress to show.
-pub(super) async fn signals_telling(stop: CancellationToken, tell: impl Fn(&str)) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    for round in 0.. {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if round > 0 {
-            std::process::exit(ExitCode::Interrupted as i32);
-        }
-        tell("stopping: pages in flight are being finished; once more to stop at once");
-        stop.cancel();
-    }
+    output::ended(&report, args.report.as_deref(), error, output::code_of_status(report.status))
 }

@@ -2,21 +2,20 @@
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
 use super::config::{self, To};
-use super::log::Log;
 use super::progress::{Progress, Stages};
-use super::run::signals;
-use super::test_point::TestPoint;
+use super::watch::Watch;
 use super::{DynamoArgs, ExitCode, MappingArgs, SourceArgs, SpareArgs, TargetArgs, Typed, Width, open, output};
 use crate::checkpoint::run::RunState;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
-use crate::monitor::{Monitor, Monitors};
 use crate::pipeline::MaxRejects;
-use crate::report::{Meter, ProcessReport};
+use crate::sink::destination::Destination;
+use crate::source::dynamodb_scan::SharedPurse;
 use crate::verify::after::After;
 use crate::verify::check::{self, Expected};
+use crate::verify::items_copy::ReadBack;
 use crate::verify::options::{Level, Options, Sample};
 use crate::verify::report::{VerifyReport, VerifyStatus};
 use crate::verify::run::Verify;
@@ -26,7 +25,6 @@ use indicatif::HumanCount;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Shown after the flags.
 pub const EXAMPLES: &str = "\
@@ -40,6 +38,9 @@ Examples:
 
   # a look at one item in a hundred
   transvase verify --sample 1% --from ./export --key pk:S,sk:S --to sqlite:orders.db
+
+  # a copy in another DynamoDB table, with the state of its run; both tables are read within the budget
+  transvase verify --from dynamodb://orders --to dynamodb://orders-v2 --mapping v2.toml --read-capacity 30%
 
   # mend what is missing or different, and certify the result; later: does the certificate still stand?
   transvase verify --repair --certificate orders.cert.json --from ./export --key pk:S,sk:S --to sqlite:orders.db
@@ -144,23 +145,22 @@ pub struct AfterArgs {
 /// Whatever keeps the verification from beginning, or ends it for good.
 pub async fn verify(args: &VerifyArgs, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
-    if args.target.to.starts_with("dynamodb://") {
-        return Err(Error::config("--to dynamodb://…: only rows of an SQL database can be verified, as yet"));
-    }
-    let target = config::target(&args.target, typed.to)?;
-    let options = options(args, &target)?;
+    let to = to(args, typed)?;
+    let options = options(args, to.state())?;
     let writers = options.pipeline.writers;
-    let (source, key) = open::source(&args.source, &args.dynamo, options.spill_dir.clone()).await?;
+    // Both ends may be tables: what reading them costs is paid from one purse.
+    let purse = open::scan_options(&args.dynamo)?.purse();
+    let (source, key) = open::source(&args.source, &args.dynamo, options.spill_dir.clone(), &purse).await?;
     let table = source.description().table.clone();
-    let state = state(args, &table, typed)?;
-    let to = To::Sql(target);
+    let state = state(args, &to, &table, typed)?;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &key).await?;
     if let Some(certificate) = &args.after.check {
         let source = &source.description().identity;
-        return check(certificate, source, &mapping, &destination.state(), &args.after.max_age).await;
+        return check(certificate, source, &mapping, &destination, &args.after.max_age).await;
     }
-    let run = Verify::prepare(source, mapping, destination, state, options).await?;
-    let (source, (before, items)) = (run.source(), run.progress());
+    let back = read_back(args, &destination, &purse).await?;
+    let run = Verify::prepare(source, mapping, (destination, back), state, options).await?;
+    let (source, target, (before, items)) = (run.source(), run.target_source(), run.progress());
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers).of(Stages::Comparing, items));
     let about = if source.description().exact { "" } else { "about " };
     match run.state() {
@@ -169,26 +169,15 @@ pub async fn verify(args: &VerifyArgs, typed: Typed) -> Result<ExitCode> {
             progress.say(&format!("{about}{items} items to read and compare, seed {}", run.seed()));
         }
     }
-    let meter = Arc::new(Meter::default());
-    let mut monitors: Vec<Arc<dyn Monitor>> = vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _, Arc::new(Log)];
-    for point in TestPoint::from_environment()? {
-        monitors.push(Arc::new(point));
-    }
-    let stop = CancellationToken::new();
-    tokio::spawn(signals(stop.clone(), Arc::clone(&progress)));
-    let ended = run.run(stop, Arc::new(Monitors(monitors))).await;
-    progress.finish();
+    let watch = Watch::begin(started, progress)?;
+    let ended = run.run(watch.stop(), watch.monitor()).await;
+    let process = watch.end(&*source);
     let (mut report, error) = ended?;
-    report.process = ProcessReport { source: source.usage(), ..meter.process(started.elapsed()) };
+    report.process = process;
+    report.process.source = target.iter().fold(report.process.source, |usage, target| usage.and(target.usage()));
     output::print(&text(&report));
     output::print(&files(&args.after, report.status));
-    if let Some(path) = &args.report {
-        output::write_json(&report, path)?;
-    }
-    match error {
-        Some(error) => Err(error),
-        None => Ok(code(report.status)),
-    }
+    output::ended(&report, args.report.as_deref(), error, code(report.status))
 }
 
 /// Where what was asked for is to be found.
@@ -207,13 +196,13 @@ fn files(after: &AfterArgs, status: VerifyStatus) -> String {
 }
 
 /// Says whether a certificate still stands.
-async fn check(path: &Path, source: &str, mapping: &Mapping, target: &Target, max_age: &str) -> Result<ExitCode> {
+async fn check(path: &Path, source: &str, mapping: &Mapping, to: &Destination, max_age: &str) -> Result<ExitCode> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::config(format!("reading certificate {name}")).because(error))?;
     let mapping = mapping.identity();
-    let expected = Expected { source, mapping: &mapping, target, max_age: age(max_age)? };
-    let mut session = Session::open(target).await?;
+    let expected = Expected { source, mapping: &mapping, target: to, max_age: age(max_age)? };
+    let mut session = Session::open(&to.state()).await?;
     let standing = check::check(&text, &name, &expected, &mut session).await?;
     let sample = standing.sample.as_ref().map(|sample| format!(", of a sample: {sample}")).unwrap_or_default();
     let level = format!("level {}{sample}, {} s old", standing.level, standing.age);
@@ -253,12 +242,29 @@ fn code(status: VerifyStatus) -> ExitCode {
     }
 }
 
-/// The verification's own database.
-fn state(args: &VerifyArgs, table: &str, typed: Typed) -> Result<Target> {
-    match &args.dynamo.state {
-        Some(url) => config::database(&args.target, url, typed.state),
-        None => config::database(&args.target, &format!("sqlite:{table}.transvase-verify.db"), false),
+/// The target. A DynamoDB table keeps no state: that of the run that filled it is where a backfill keeps it.
+fn to(args: &VerifyArgs, typed: Typed) -> Result<To> {
+    match config::dynamodb(&args.target, &args.dynamo, typed)? {
+        Some(to) => Ok(to),
+        None => config::target(&args.target, typed.to).map(To::Sql),
     }
+}
+
+/// The verification's own database; of a DynamoDB target, that of the run's state.
+fn state(args: &VerifyArgs, to: &To, table: &str, typed: Typed) -> Result<Target> {
+    match (to, &args.dynamo.state) {
+        (To::DynamoDb { state, .. }, _) => Ok(state.clone()),
+        (To::Sql(_), Some(url)) => config::database(&args.target, url, typed.state),
+        (To::Sql(_), None) => config::database(&args.target, &format!("sqlite:{table}.transvase-verify.db"), false),
+    }
+}
+
+/// How a DynamoDB target is read: as a live source is.
+async fn read_back(args: &VerifyArgs, destination: &Destination, purse: &SharedPurse) -> Result<Option<ReadBack>> {
+    let Destination::DynamoDb(target) = destination else { return Ok(None) };
+    let (scan, _) = open::scan(&args.dynamo, &target.description.name, purse).await?;
+    let width = config::width(&args.width, true, MaxRejects::Count(u64::MAX))?;
+    Ok(Some(ReadBack { scan, width }))
 }
 
 fn options(args: &VerifyArgs, target: &Target) -> Result<Options> {

@@ -8,6 +8,7 @@
 
 pub mod body;
 mod charged;
+pub mod conditional;
 mod control;
 mod found;
 pub mod json;
@@ -32,16 +33,20 @@ use aws_sdk_dynamodb::config::{ProvideCredentials, StalledStreamProtectionConfig
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemOutput;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::scan::ScanOutput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use body::cut_scan;
+use conditional::{Change, Expected};
 use json::Malformed;
 use raw::{Answer, RawCall};
 use refusal::Asked;
+use serde_json::Value;
 use std::time::Duration;
 
 /// Which service: what is not said here is found by the usual AWS chain.
@@ -206,6 +211,46 @@ impl DynamoDb {
         let sent = self.data.get_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
         succeeded(asked, sent)?;
         unprocessed::read_get(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
+    }
+
+    /// Changes some attributes of the item that has `key`, its key as a JSON object beside the name of the partition key,
+    /// if it is there and still what is expected.
+    ///
+    /// # Errors
+    /// A refusal; `ConditionFailed` when it is not.
+    pub async fn update(
+        &self,
+        table: &str,
+        key: (&str, &Value),
+        change: &Change<'_>,
+        expected: &Expected<'_>,
+    ) -> Result<Charged, Refusal> {
+        let asked = Asked { call: "UpdateItem", table, place: &self.place, writes: true };
+        let answer = Answer::default();
+        let body = conditional::update(table, key, change, expected);
+        let call = RawCall::new(body, &answer, || Output::erase(UpdateItemOutput::builder().build()));
+        // the SDK wants a key before it asks the interceptor
+        let any = AttributeValue::Null(true);
+        let sent = self.data.update_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
+        succeeded(asked, sent)?;
+        unprocessed::read_put(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
+    }
+
+    /// Deletes the item that has `key`, given as for [`update`](DynamoDb::update), if it is there and still what is
+    /// expected.
+    ///
+    /// # Errors
+    /// A refusal; `ConditionFailed` when it is not.
+    pub async fn delete(&self, table: &str, key: (&str, &Value), expected: &Expected<'_>) -> Result<Charged, Refusal> {
+        let asked = Asked { call: "DeleteItem", table, place: &self.place, writes: true };
+        let answer = Answer::default();
+        let body = conditional::delete(table, key, expected);
+        let call = RawCall::new(body, &answer, || Output::erase(DeleteItemOutput::builder().build()));
+        // the SDK wants a key before it asks the interceptor
+        let any = AttributeValue::Null(true);
+        let sent = self.data.delete_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
+        succeeded(asked, sent)?;
+        unprocessed::read_put(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
     }
 
     /// The items of at most 100 keys, each a JSON object in DynamoDB's notation and no two the same, as they are now.

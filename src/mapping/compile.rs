@@ -8,12 +8,12 @@ use super::shape::Slots;
 use super::spec::{Clock, ColumnSpec, Constant, IndexSpec, Spec, TableSpec};
 use super::{Column, ColumnType, Index, KeyAttribute, KeyType, Mapping, Table, names};
 use crate::error::{Error, Result};
+use crate::model::hex;
 use crate::model::number::Number;
 use crate::model::rows::Rows;
 use crate::model::value::Value;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// InnoDB's longest key in bytes, for the default page size [MySQL reference manual, InnoDB limits].
 const MAX_KEY_BYTES: u32 = 3072;
@@ -49,11 +49,7 @@ pub(super) fn compile(spec: &Spec, file: &str) -> Result<Mapping> {
 pub(super) fn identity(of: &impl Serialize) -> Result<String> {
     let text = serde_json::to_vec(&("mapping", 1, of))
         .map_err(|error| Error::internal("the mapping has no serialised form").because(error))?;
-    Ok(Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
-        // writing to a string does not fail
-        let _ok = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hex::lower(&Sha256::digest(text)))
 }
 
 /// How `column`, whose source may be a key attribute of type `source_key`, is converted.

@@ -40,11 +40,8 @@ impl Mapping {
     /// The way back from rows to items.
     ///
     /// # Errors
-    /// `Config` for items that stay items, and naming the key attribute that cannot be read back.
+    /// `Config` naming the key attribute that cannot be read back.
     pub fn source_keys(&self) -> Result<SourceKeys> {
-        if !self.target_key.is_empty() {
-            return Err(Error::config("a DynamoDB target has no rows to look back from"));
-        }
         let tables = self.tables.iter().zip(&self.plan.tables);
         let of_table = |(table, plan): (&super::Table, &TablePlan)| {
             let origin = |attribute: &KeyAttribute| {

@@ -98,12 +98,12 @@ impl Batch {
         self.page.lines().find(|(at, _)| *at == position).map(|(_, line)| line).unwrap_or_default()
     }
 
-    /// The key of the first row that is not in `refused`, to be looked for later.
+    /// The key of a row that was written, to be looked for later: of the first table that has rows, the first of which
+    /// `left_out` does not say that it was not.
     #[must_use]
-    pub fn canary(&self, refused: &[Reject]) -> Option<Canary> {
-        let is_refused = |position| refused.iter().any(|reject| reject.position == position);
+    pub fn canary(&self, left_out: impl Fn(usize, u32) -> bool) -> Option<Canary> {
         let (table, rows) = self.tables.iter().enumerate().find(|(_, table)| !table.order.is_empty())?;
-        let row = rows.order.iter().find(|row| !is_refused(rows.rows.position(**row as usize)))?;
+        let row = rows.order.iter().find(|row| !left_out(table, **row))?;
         let key = rows.key_of(*row).map(KeyCell::of);
         Some(Canary { table, key: key.collect::<Option<_>>()?, at: 0 })
     }

@@ -8,6 +8,7 @@ pub mod counts;
 pub mod decode;
 pub mod dialect;
 pub mod difference;
+pub mod hex;
 pub mod json;
 pub mod number;
 pub mod page;

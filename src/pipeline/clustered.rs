@@ -69,6 +69,21 @@ pub struct Clustered {
     pub covers: bool,
 }
 
+/// Everything, sorted; the folder is this process's own while it is held.
+pub struct Sorted {
+    /// The runs, proved.
+    pub runs: Vec<Arc<Run>>,
+    dir: Arc<SpillDir>,
+}
+
+impl Sorted {
+    /// Bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.dir.bytes()
+    }
+}
+
 impl Clustered {
     /// Sorts what is not sorted yet, and gives `sink` what it has not had yet.
     ///
@@ -80,19 +95,7 @@ impl Clustered {
         stop: &CancellationToken,
         monitor: &Arc<dyn Monitor>,
     ) -> Result<Ended> {
-        let owner = Owner::this_process();
-        self.checkpoint.heartbeat(&owner, self.options.lease).await?;
-        if self.checkpoint.others(&owner).await? > 0 {
-            self.checkpoint.release(&owner).await?;
-            return Err(Error::refused(format!(
-                "run {}: another process works on it; it is one process's, since its sorted runs lie on one host's disk \
-                 (several can share a backfill that was begun with --load-order arrival)",
-                self.checkpoint.run()
-            )));
-        }
-        let bytes = self.source.description().bytes;
-        let dir = SpillDir::open(&self.spill_dir, self.checkpoint.incarnation(), self.spill_limit, bytes)?;
-        let dir = Arc::new(dir);
+        let dir = self.alone().await?;
         if self.loaded().await? {
             return Ok(Ended::Drained);
         }
@@ -107,17 +110,53 @@ impl Clustered {
                 return self.load(sink, runs, stop, monitor).await;
             }
         }
-        Err(Error::new(
-            ErrorKind::Corrupt,
-            format!(
-                "{}: sorted runs are lost or damaged again and again; try --spill-dir on another disk",
-                dir.path().display()
-            ),
-        ))
+        Err(lost_again(&dir))
+    }
+
+    /// Sorts what is not sorted yet, and no more: the runs, or how else it ended.
+    ///
+    /// # Errors
+    /// As [`run`](Clustered::run).
+    pub async fn sorted(
+        &self,
+        stop: &CancellationToken,
+        monitor: &Arc<dyn Monitor>,
+    ) -> Result<std::result::Result<Sorted, Ended>> {
+        let dir = self.alone().await?;
+        for _ in 0..ROUNDS_MAX {
+            match self.sort(&dir, stop, monitor).await? {
+                Ended::Drained => {}
+                other => return Ok(Err(other)),
+            }
+            if let Some(runs) = self.sound_runs(&dir).await? {
+                return Ok(Ok(Sorted { runs, dir }));
+            }
+        }
+        Err(lost_again(&dir))
+    }
+
+    /// Proves that no other process works on the run, and opens its folder.
+    async fn alone(&self) -> Result<Arc<SpillDir>> {
+        let owner = Owner::this_process();
+        self.checkpoint.heartbeat(&owner, self.options.lease).await?;
+        if self.checkpoint.others(&owner).await? > 0 {
+            self.checkpoint.release(&owner).await?;
+            return Err(Error::refused(format!(
+                "run {}: another process works on it; it is one process's, since its sorted runs lie on one host's disk \
+                 (several can share a backfill that was begun with --load-order arrival)",
+                self.checkpoint.run()
+            )));
+        }
+        let bytes = self.source.description().bytes;
+        let dir = SpillDir::open(&self.spill_dir, self.checkpoint.incarnation(), self.spill_limit, bytes)?;
+        Ok(Arc::new(dir))
     }
 
     /// Whether every piece is loaded, so that sorted runs are of no more use.
-    async fn loaded(&self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn loaded(&self) -> Result<bool> {
         let pieces = self.checkpoint.pieces().await?;
         Ok(!pieces.is_empty() && self.checkpoint.open_units().await? == 0)
     }
@@ -171,9 +210,10 @@ impl Clustered {
             return Ok(Some(runs));
         }
         if !self.source.description().exact {
+            let items = self.source.description().items;
             return Err(Error::refused(format!(
                 "run {}: {} sorted runs are lost or damaged, and a live table cannot be read twice alike: begin anew with \
-                 --restart",
+                 --restart, which reads the whole table again, about {items} items",
                 self.checkpoint.run(),
                 lost.len()
             )));
@@ -255,4 +295,10 @@ impl Clustered {
         };
         tables.map(shape).collect()
     }
+}
+
+fn lost_again(dir: &SpillDir) -> Error {
+    let path = dir.path().display();
+    let what = format!("{path}: sorted runs are lost or damaged again and again; try --spill-dir on another disk");
+    Error::new(ErrorKind::Corrupt, what)
 }

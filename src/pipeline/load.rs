@@ -15,6 +15,7 @@ use crate::checkpoint::spills::StoredPiece;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
 use crate::model::batch::{Batch, Feed, Stretch, TableRows};
+use crate::model::hex;
 use crate::model::page::{Page, Span, UnitId};
 use crate::model::rows::Rows;
 use crate::monitor::{Event, Monitor};
@@ -145,7 +146,7 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
         loading.work.verified(unit, reading, at).await;
         return Ok(());
     }
-    let (mut merging, mut left) = begin(loading, piece, after.map(unhex).transpose()?.as_deref())?;
+    let (mut merging, mut left) = begin(loading, piece, after.map(sort_key).transpose()?.as_deref())?;
     while !loading.work.halt().is_cancelled() {
         let started = Instant::now();
         let (mut next, rows) = merging.next(loading).await?;
@@ -159,7 +160,7 @@ async fn load_piece(loading: &Arc<Loading>, assignment: &Assignment) -> Result<(
         let mut stretch = left.clone();
         let mut reached = END.to_owned();
         if !is_end {
-            reached = hex(&next.last);
+            reached = hex::lower(&next.last);
             stretch.to = Bound::Included(next.last.clone());
             left.from = Bound::Excluded(next.last.clone());
         }
@@ -202,31 +203,7 @@ pub(super) fn refused(fault: Fault, mapping: &Mapping, work: &Work) -> Error {
     }
 }
 
-/// A sort key as the ledger keeps it.
-fn hex(key: &[u8]) -> String {
-    key.iter().fold(String::with_capacity(key.len() * 2), |mut out, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-        out
-    })
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    let broken = || Error::internal("the position of a piece is not readable");
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(broken);
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Ok(digit(pair[0])? << 4 | digit(*pair.get(1).ok_or_else(broken)?)?)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_survives_the_ledger() {
-        let key: Vec<u8> = (0..=255).collect();
-        assert_eq!(unhex(&hex(&key)).unwrap(), key);
-        assert!(unhex("abc").is_err() && unhex("zz").is_err());
-    }
+/// The sort key that the ledger keeps in hexadecimal.
+fn sort_key(reached: &str) -> Result<Vec<u8>> {
+    hex::read(reached).ok_or_else(|| Error::internal("the position of a piece is not readable"))
 }

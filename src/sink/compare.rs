@@ -1,8 +1,9 @@
 //! The sink that writes no row: it compares those of the source, as they come in key order, with those of the target.
 //!
 //! A batch is a stretch of a table's keys with everything that the source has there, as [narrow rows](crate::compare::narrow).
-//! What the target has there is counted, digested by its server, or read in key order, as the level demands; where counts
-//! or digests differ it is always read. The keys that disagree become durable with the span, in the verification's own
+//! What an SQL target has there is counted, digested by its server, or read in key order, as the level demands; where counts
+//! or digests differ it is always read. A target whose server knows no order of keys was read and sorted before, as the
+//! source was: then its runs are merged. The keys that disagree become durable with the span, in the verification's own
 //! database. Nothing is decided about them here: either side may have been written to in between.
 
 use super::health::Health;
@@ -22,14 +23,17 @@ use crate::mapping::Mapping;
 use crate::model::batch::{Batch, Commit, Feed, Stretch};
 use crate::model::counts::{Compared, Counts, KeyCell};
 use crate::model::dialect::Dialect;
+use crate::model::rows::Rows;
 use crate::monitor::{Event, Monitor};
 use crate::spill::key;
+use crate::spill::run::Run;
 use join::{Asked, Found, Side};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 mod join;
+mod merged;
 mod page;
 
 /// How closely rows are compared.
@@ -43,6 +47,25 @@ pub enum Depth {
     Counts,
     /// Value by value, the rows that the source has and no others.
     Lookups,
+}
+
+/// Where the target's rows come from.
+pub enum Theirs {
+    /// A database that is asked for ranges of keys, as its server speaks.
+    Sql(Arc<Pool>, Dialect),
+    /// Sorted runs of narrow rows, the same narrow rows as those of the source.
+    Runs(Vec<Arc<Run>>),
+    /// A store that knows single keys only: for [`Depth::Lookups`].
+    Keys(Arc<dyn ByKey>),
+}
+
+/// Whole rows of a target by their keys.
+pub trait ByKey: Send + Sync {
+    /// The rows that are there of at most [`LOOKUP_MAX`] keys of a table, in any order.
+    ///
+    /// # Errors
+    /// Of the target, when asking again is of no use.
+    fn rows<'a>(&'a self, table: usize, keys: &'a [Vec<KeyCell>]) -> BoxFuture<'a, Result<Rows>>;
 }
 
 /// What a comparing sink is made from.
@@ -59,7 +82,7 @@ pub struct ComparingOptions {
 
 /// Compares.
 pub struct Comparing {
-    target: Arc<Pool>,
+    theirs: Theirs,
     checkpoint: Checkpoint,
     mapping: Arc<Mapping>,
     narrow: Arc<Narrow>,
@@ -72,43 +95,44 @@ pub struct Comparing {
 }
 
 impl Comparing {
-    /// Compares with the tables at `target`, whose server is of `dialect`; what is found goes to `checkpoint`.
+    /// Compares with the target's rows, `theirs`; what is found goes to `checkpoint`.
     #[must_use]
     pub fn new(
-        (target, dialect): (Arc<Pool>, Dialect),
+        theirs: Theirs,
         checkpoint: Checkpoint,
         mapping: Arc<Mapping>,
         narrow: Arc<Narrow>,
         options: ComparingOptions,
         monitor: Arc<dyn Monitor>,
     ) -> Self {
+        // of any other target neither statements nor kinds depend on it
+        let dialect = if let Theirs::Sql(_, dialect) = &theirs { *dialect } else { Dialect::Sqlite };
         let kinds = key_kinds(mapping.tables(), dialect);
         let sides = mapping.tables().iter().zip(kinds).enumerate().map(|(index, (table, kinds))| Side {
             stored: ScannedTable::new(table, dialect),
             key: table.key.clone(),
             texts: key_texts(table),
             kinds,
-            asked: asked(options.depth, narrow.server(index)),
+            asked: matches!(theirs, Theirs::Sql(..)).then(|| asked(options.depth, narrow.server(index))).flatten(),
         });
         let sides = sides.collect();
         let gate = Writers::new(u32::try_from(options.readers).unwrap_or(u32::MAX));
         let is_told = AtomicBool::new(false);
-        Comparing { target, checkpoint, narrow, sides, options, gate, is_told, monitor, mapping }
+        Comparing { theirs, checkpoint, narrow, sides, options, gate, is_told, monitor, mapping }
     }
 
     async fn compare(&self, batch: &Batch, stretch: &Stretch) -> Result<Found> {
         let side = self.sides.get(stretch.table).ok_or_else(|| Error::internal("a batch of no table"))?;
-        let range = (bound(&stretch.from, side)?, bound(&stretch.to, side)?);
         let mut found = Found::new(stretch.table, batch, &self.narrow, self.options.repeatable);
         if let Some(asked) = &side.asked
-            && self.agrees(side, asked, &range, &mut found).await?
+            && self.agrees(side, asked, &range(stretch, side)?, &mut found).await?
         {
             return Ok(found);
         }
         match self.options.depth {
             Depth::Lookups => self.look_up(batch, side, &mut found).await?,
-            Depth::Counts => self.walk(batch, side, range, Columns::Key, &mut found).await?,
-            Depth::Rows | Depth::Digests => self.walk(batch, side, range, Columns::All, &mut found).await?,
+            Depth::Counts => self.walk(batch, side, stretch, Columns::Key, &mut found).await?,
+            Depth::Rows | Depth::Digests => self.walk(batch, side, stretch, Columns::All, &mut found).await?,
         }
         Ok(found)
     }
@@ -132,7 +156,8 @@ impl Comparing {
             }
             Err(error) => return Err(error),
         };
-        let is_same = digest.is_none_or(|digest| digest.eq_ignore_ascii_case(&found.range_digest.to_string()));
+        let wanted = self.narrow.server(found.table).map(|text| text.answer(found.range_digest, found.compared.source));
+        let is_same = digest.is_none_or(|digest| wanted.is_some_and(|wanted| digest.eq_ignore_ascii_case(&wanted)));
         // the exclusive or of no rows may come as NULL, or as zeros
         let agrees = count == found.compared.source && (count == 0 || is_same);
         if agrees {
@@ -146,13 +171,19 @@ impl Comparing {
         &self,
         batch: &Batch,
         side: &Side,
-        range: KeyBounds,
+        stretch: &Stretch,
         columns: Columns,
         found: &mut Found,
     ) -> Result<()> {
         let mut join = join::Join::new(batch, side, found.table);
-        let mut pages = page::Pages::new(range, columns);
-        while let Some(page) = pages.next(self, side, found.table).await? {
+        let mut pages = match &self.theirs {
+            Theirs::Runs(runs) => Pages::Merged(merged::Pages::new(self, runs, stretch)?),
+            _ => Pages::Asked(page::Pages::new(range(stretch, side)?, columns)),
+        };
+        while let Some(page) = match &mut pages {
+            Pages::Asked(pages) => pages.next(self, side, found.table).await?,
+            Pages::Merged(pages) => pages.next(self, side).await?,
+        } {
             for row in 0..page.rows.len() {
                 join.stored(&page, row, found)?;
                 if found.candidates.len() >= join::CANDIDATES_MAX {
@@ -186,20 +217,24 @@ impl Comparing {
         context: &C,
         read: impl for<'s> Fn(&'s mut Session, &'s C) -> BoxFuture<'s, FaultResult<T>> + Send + Sync,
     ) -> Result<T> {
+        let Theirs::Sql(target, _) = &self.theirs else { return Err(Error::internal("the target is no database")) };
         let (mut contention, mut reconnect) = (Backoff::contention(2), Backoff::reconnect(2));
         loop {
             let turn = self.gate.enter().await;
-            let fault = match self.target.take().await {
+            let fault = match target.take().await {
                 Err(fault) => fault,
                 Ok(mut loan) => match read(&mut loan.session, context).await {
                     Ok(value) => {
-                        self.target.give_back(loan);
+                        target.give_back(loan);
                         return Ok(value);
                     }
                     Err(fault) => fault,
                 },
             };
             drop(turn);
+            if fault.kind == FaultKind::Lost {
+                target.lost();
+            }
             let wait = self.wait(&fault, &mut contention, &mut reconnect);
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -215,7 +250,6 @@ impl Comparing {
                 contention.wait()
             }
             FaultKind::Lost => {
-                self.target.lost();
                 self.monitor.event(&Event::ConnectionLost { code: &fault.code });
                 reconnect.wait()
             }
@@ -271,6 +305,17 @@ fn asked(depth: Depth, server: Option<&ServerText>) -> Option<Asked> {
         }
         Depth::Rows | Depth::Lookups => None,
     }
+}
+
+/// The pages of a stretch of the target's keys.
+enum Pages {
+    Asked(page::Pages),
+    Merged(merged::Pages),
+}
+
+/// A stretch as the cells that a query takes.
+fn range(stretch: &Stretch, side: &Side) -> Result<KeyBounds> {
+    Ok((bound(&stretch.from, side)?, bound(&stretch.to, side)?))
 }
 
 /// A sort key as the cells that a query takes.

@@ -13,6 +13,7 @@ use crate::checkpoint::run::TargetTable;
 use crate::driver::dynamodb::{DynamoDb, TableDescription};
 use crate::driver::fault::Fault;
 use crate::driver::pool::{Loan, Pool};
+use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::mapping::{Mapping, Table};
@@ -84,6 +85,30 @@ pub struct SinkOptions<'a> {
     pub health: Option<Arc<Health>>,
 }
 
+impl DynamoDbTarget {
+    /// What a sink for items of `mapping` is made from, one for few of them that nobody watches over.
+    #[must_use]
+    pub fn sink_options(&self, mapping: &Mapping) -> DynamoDbSinkOptions {
+        DynamoDbSinkOptions {
+            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
+            table: self.description.name.clone(),
+            on_conflict: OnConflict::Keep,
+            guarded: false,
+            source_stands_still: false,
+            again: true,
+            requests: REQUESTS_PER_WRITER,
+            seed: 0,
+        }
+    }
+
+    /// A sink for the table that records in `journal`.
+    #[must_use]
+    pub fn sink(&self, journal: SqlSink, options: DynamoDbSinkOptions, monitor: Arc<dyn Monitor>) -> DynamoDbSink {
+        let requests = Arc::new(TableRequests { db: self.db.clone(), table: self.description.name.clone() });
+        DynamoDbSink::new(requests, Arc::clone(&self.pace), journal, options, monitor)
+    }
+}
+
 impl Destination {
     /// The database of the control tables. `null:` keeps its ledger in memory, so that its counts add up by the same
     /// rules.
@@ -100,6 +125,12 @@ impl Destination {
     #[must_use]
     pub fn writes(&self) -> bool {
         !matches!(self, Destination::Sql(Target::Null))
+    }
+
+    /// Whether what a live writer removes is remembered while the tables are loaded, so that no load brings it back.
+    #[must_use]
+    pub fn remembers_removals(&self) -> bool {
+        matches!(self, Destination::Sql(_))
     }
 
     /// Asks the database of rows or state what it is.
@@ -158,6 +189,20 @@ impl Destination {
             Destination::DynamoDb(target) => {
                 preflight::inspect(&target.db, &target.description.name, mapping.target_key()).await
             }
+        }
+    }
+
+    /// What changes when a table of the target is made anew, altered or truncated, as far as its store tells; none when it is
+    /// gone. `session` is one to the database of rows or state.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn identity(&self, session: &mut Session, table: &str) -> Result<Option<String>> {
+        match self {
+            Destination::Sql(_) => inspect::identity_of(session, table)
+                .await
+                .map_err(|fault| fault.into_error(&format!("looking at table {table}"))),
+            Destination::DynamoDb(target) => target.db.describe(table).await.map(|found| Some(found.identity())),
         }
     }
 
@@ -234,18 +279,16 @@ impl Destination {
         let sql = SqlSink::new(Arc::clone(pool), mapping.tables(), dialect, max_packet, sql, Arc::clone(&monitor))
             .watched_by(options.health.clone());
         let Destination::DynamoDb(target) = self else { return Arc::new(sql) };
-        let table = target.description.name.clone();
         let dynamodb = DynamoDbSinkOptions {
-            key: mapping.target_key().iter().map(|attribute| attribute.name.clone()).collect(),
-            table: table.clone(),
             on_conflict: if options.changes { OnConflict::Replace } else { options.on_conflict },
             guarded: !options.changes && guarded.first().copied().unwrap_or(false),
             source_stands_still: options.source_stands_still,
+            again: false,
             requests: options.writers * REQUESTS_PER_WRITER,
             seed: options.seed,
+            ..target.sink_options(mapping)
         };
-        let requests = Arc::new(TableRequests { db: target.db.clone(), table });
-        Arc::new(DynamoDbSink::new(requests, Arc::clone(&target.pace), sql, dynamodb, monitor))
+        Arc::new(target.sink(sql, dynamodb, monitor))
     }
 
     async fn loan<'p>(&self, pool: &'p Pool) -> Result<Loan<'p>> {

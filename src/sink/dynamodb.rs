@@ -33,9 +33,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use writing::Writing;
 
+pub mod conditional;
 pub mod pace;
 pub mod preflight;
 mod queue;
+mod replay;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -93,6 +95,9 @@ pub struct DynamoDbSinkOptions {
     pub guarded: bool,
     /// The source gives the same items at every reading, as an export does and a live table does not.
     pub source_stands_still: bool,
+    /// Its items may have been put before, by a process that could not say so: rejects that are tried again, of which no
+    /// ledger tells.
+    pub again: bool,
     /// Requests at once, of all batches.
     pub requests: usize,
     /// The shuffle's seed.

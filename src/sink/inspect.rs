@@ -1,8 +1,9 @@
 //! The target tables before the first row: created where asked, refused where they would lose data, and remembered by
 //! what changes when they are recreated.
 
+use super::tombstones::Tombstones;
 use crate::checkpoint::run::TargetTable;
-use crate::driver::fault::FaultResult;
+use crate::driver::fault::{Fault, FaultResult};
 use crate::driver::session::{Fetched, Session};
 use crate::error::{Error, Result};
 use crate::mapping::Table;
@@ -10,6 +11,7 @@ use crate::mapping::ddl::{add_indexes, create_table, quote};
 use crate::mapping::fit::{self, Finding, FoundColumn, FoundTable, KeyPart, Severity};
 use crate::model::counts::{Canary, KeyCell};
 use crate::model::dialect::Dialect;
+use crate::model::hex;
 use crate::model::rows::CellRef;
 use sha2::{Digest, Sha256};
 
@@ -169,17 +171,21 @@ fn findings(table: &Table, found: &FoundTable, dialect: Dialect) -> Vec<Finding>
     findings
 }
 
-/// Which canaries' rows are no longer there.
+/// Which canaries' rows are no longer there, although nobody left a tombstone for them.
 ///
 /// # Errors
 /// Of the database.
 pub async fn missing<'c>(session: &mut Session, tables: &[Table], canaries: &'c [Canary]) -> Result<Vec<&'c Canary>> {
     let mut missing = Vec::new();
+    let tombstones = Tombstones::new(tables, session.dialect());
     for canary in canaries {
         let Some(table) = tables.get(canary.table) else { continue };
-        let key: Vec<CellRef<'_>> = canary.key.iter().map(KeyCell::cell).collect();
-        let rows = session.fetch(&select_key(table, session.dialect()), &key).await;
-        if rows.map_err(|fault| fault.into_error(&format!("looking into table {}", table.name)))?.is_empty() {
+        let is_gone = async {
+            let key: Vec<CellRef<'_>> = canary.key.iter().map(KeyCell::cell).collect();
+            let is_there = !session.fetch(&select_key(table, session.dialect()), &key).await?.is_empty();
+            Ok(!is_there && !tombstones.has(session, canary.table, &key).await?)
+        };
+        if is_gone.await.map_err(|fault: Fault| fault.into_error(&format!("looking into table {}", table.name)))? {
             missing.push(canary);
         }
     }
@@ -223,8 +229,7 @@ async fn identity(session: &mut Session, table: &str, found: &FoundTable) -> Fau
         }
     };
     let digest = Sha256::digest(format!("{found:?}"));
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{digest} {made}"))
+    Ok(format!("{} {made}", hex::lower(&digest[..8])))
 }
 
 fn first_text(rows: &[Vec<Fetched>]) -> String {

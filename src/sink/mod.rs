@@ -19,6 +19,7 @@ pub mod scan;
 pub mod sql;
 mod statements;
 pub mod stored;
+pub mod tombstones;
 mod transaction;
 
 /// What to do about a row whose key is in the table already.

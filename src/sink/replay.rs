@@ -27,6 +27,17 @@ pub enum Replayed {
     Stale,
 }
 
+/// Which rows a transaction writes before it settles rejects.
+#[derive(Clone, Copy)]
+pub(super) enum Rows<'e> {
+    /// Those of the batch.
+    Batch,
+    /// None, since they are written elsewhere: so each of them ended.
+    Ended(&'e [Retried]),
+    /// None, and nothing is settled: it only looks whether the rejects are open.
+    None,
+}
+
 /// Why an attempt did not commit.
 enum Stop {
     Fault(Fault),
@@ -47,6 +58,17 @@ impl SqlSink {
     /// # Errors
     /// `Refused` when a row meets another item's, or the retry is over; of the target.
     pub async fn replay(&self, batch: &Batch, places: &[Place], retry: &Retry) -> Result<Replayed> {
+        self.settle_rejects(Rows::Batch, batch, places, retry).await
+    }
+
+    /// The same, for a sink whose rows go elsewhere.
+    pub(super) async fn settle_rejects(
+        &self,
+        rows: Rows<'_>,
+        batch: &Batch,
+        places: &[Place],
+        retry: &Retry,
+    ) -> Result<Replayed> {
         let span = batch.page.span;
         // No claim: the rejects' rows are what is proved.
         let commit = Commit { fence: Fence { unit: span.unit, epoch: 0 }, span, in_order: false };
@@ -54,7 +76,7 @@ impl SqlSink {
         loop {
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
-                Ok(mut loan) => match self.settle(&mut loan.session, batch, places, retry).await {
+                Ok(mut loan) => match self.settle(&mut loan.session, rows, batch, places, retry).await {
                     Ok(()) => {
                         self.pool.give_back(loan);
                         return Ok(Replayed::Settled);
@@ -77,13 +99,38 @@ impl SqlSink {
     }
 
     /// One attempt.
-    async fn settle(&self, session: &mut Session, batch: &Batch, places: &[Place], retry: &Retry) -> Result<(), Stop> {
+    async fn settle(
+        &self,
+        session: &mut Session,
+        rows: Rows<'_>,
+        batch: &Batch,
+        places: &[Place],
+        retry: &Retry,
+    ) -> Result<(), Stop> {
         let span = batch.page.span;
         session.begin().await?;
         if !retries::lock(session, retry, places).await?.map_err(Stop::Error)? {
             return Err(Stop::Stale);
         }
+        if matches!(rows, Rows::None) {
+            return Ok(session.rollback().await?);
+        }
         self.monitor.event(&Event::TransactionBegun { span });
+        let ended = match rows {
+            Rows::None => Vec::new(),
+            Rows::Ended(ended) => ended.to_vec(),
+            Rows::Batch => self.write_batch(session, batch, places).await?,
+        };
+        self.monitor.event(&Event::RowsWritten { span });
+        let ended: Vec<(Place, Retried)> = places.iter().copied().zip(ended).collect();
+        retries::settle(session, retry, &ended).await?;
+        self.monitor.event(&Event::LedgerWritten { span });
+        session.commit().await?;
+        Ok(())
+    }
+
+    /// Writes the rows of all tables; how each item ended.
+    async fn write_batch(&self, session: &mut Session, batch: &Batch, places: &[Place]) -> Result<Vec<Retried>, Stop> {
         // An item without a row and without a reject is one that the mapping skips.
         let mut ended = vec![Retried::Skipped; places.len()];
         for reject in &batch.rejects {
@@ -92,12 +139,7 @@ impl SqlSink {
         for table in 0..batch.tables.len() {
             self.write_rows(session, batch, table, places, &mut ended).await?;
         }
-        self.monitor.event(&Event::RowsWritten { span });
-        let ended: Vec<(Place, Retried)> = places.iter().copied().zip(ended).collect();
-        retries::settle(session, retry, &ended).await?;
-        self.monitor.event(&Event::LedgerWritten { span });
-        session.commit().await?;
-        Ok(())
+        Ok(ended)
     }
 
     /// Writes the rows of one table: all at once, and if some are there already, each by itself to see which.
@@ -151,6 +193,7 @@ impl SqlSink {
             | Abort::OutOfTurn
             | Abort::AlreadyCommitted(_)
             | Abort::Unloadable(_)
+            | Abort::Tombstoned(_)
             | Abort::Collision { .. } => Stop::Error(Error::internal("rejects are inserted, and not so")),
         })?;
         for row in order {
@@ -164,7 +207,7 @@ impl SqlSink {
         Ok(counts.tables[table].present)
     }
 
-    fn reject(&self, reject: &Reject, ended: &mut [Retried]) {
+    pub(super) fn reject(&self, reject: &Reject, ended: &mut [Retried]) {
         if let Some(ended) = at(ended, reject.position) {
             *ended = Retried::Rejected {
                 table: reject.table.and_then(|table| self.names.get(table)).cloned(),
@@ -174,13 +217,13 @@ impl SqlSink {
         }
     }
 
-    fn met_another(&self, table: usize, position: u64, places: &[Place]) -> Error {
+    pub(super) fn met_another(&self, table: usize, position: u64, places: &[Place]) -> Error {
         let place = usize::try_from(position).ok().and_then(|index| places.get(index));
         let place = place.map_or_else(String::new, |place| format!("{} of unit {}", place.position, place.unit));
         Error::refused(format!(
             "table {}: the rejected item {place} has the key of a row that is there, though only this run writes to the \
              table: the key of the mapping merges items, or the application writes to the table too (then say \
-             --live-target); nothing of the page was written",
+             --live-target); nothing of the page is settled",
             self.names[table]
         ))
     }

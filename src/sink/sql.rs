@@ -8,6 +8,7 @@ use super::inspect::select_key;
 use super::load::Load;
 use super::removal::Removal;
 use super::statements::Inserts;
+use super::tombstones::Tombstones;
 use super::transaction::{Abort, Settled, attempt};
 use super::{OnConflict, Sink, WriteError};
 use crate::checkpoint::ledger;
@@ -64,6 +65,7 @@ pub struct SqlSink {
     /// By table: its loads, unless rows that are there may be overwritten.
     pub(super) loads: Vec<Option<Load>>,
     pub(super) selects: Vec<String>,
+    pub(super) tombstones: Tombstones,
     pub(super) guarded: Vec<bool>,
     /// By table: whether a row that is there is overwritten.
     pub(super) replaces: Vec<bool>,
@@ -108,6 +110,7 @@ impl SqlSink {
                 .map(|(table, replaces)| (!replaces).then(|| Load::new(table, dialect)))
                 .collect(),
             selects: tables.iter().map(|table| select_key(table, dialect)).collect(),
+            tombstones: Tombstones::new(rows, dialect),
             guarded,
             replaces,
         }
@@ -142,6 +145,7 @@ impl SqlSink {
     /// Writes the rows this sink writes, if any, and records how the batch ended, in one transaction.
     pub(super) async fn record(&self, batch: &Batch, commit: Commit, settled: &Settled) -> Result<Counts, WriteError> {
         let mut waits = Waits::new(commit);
+        let mut settled = settled.clone();
         let (mut again, mut loads) = (false, self.loading.is_some());
         if loads && let Some(reason) = self.declines(batch) {
             self.monitor.event(&Event::Unloadable { span: commit.span, reason });
@@ -152,7 +156,7 @@ impl SqlSink {
             let pool = self.loading.as_deref().filter(|_| loads).unwrap_or(&self.pool);
             let fault = match pool.take().await {
                 Err(fault) => fault,
-                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, settled, again).await {
+                Ok(mut loan) => match attempt(self, &mut loan.session, batch, commit, &settled, again).await {
                     Ok(counts) => {
                         pool.give_back(loan);
                         if loads {
@@ -174,6 +178,10 @@ impl SqlSink {
                                 self.monitor.event(&Event::Unloadable { span: commit.span, reason: &why });
                                 self.unloadable.fetch_add(1, Ordering::Relaxed);
                                 loads = false;
+                                continue;
+                            }
+                            Abort::Tombstoned(named) => {
+                                settled.leave_out(named);
                                 continue;
                             }
                             Abort::OutOfTurn => return Err(WriteError::OutOfTurn),

@@ -7,11 +7,12 @@ use crate::checkpoint::rejects::{self, NewReject};
 use crate::driver::fault::{Fault, FaultKind};
 use crate::driver::session::Session;
 use crate::model::batch::{Batch, Commit};
-use crate::model::counts::{Counts, Outcomes};
+use crate::model::counts::{Canary, Counts, Outcomes};
 use crate::model::dialect::Dialect;
 use crate::model::reject::{REFUSED_BY_SERVER, Reject};
 use crate::model::rows::{CellRef, Rows};
 use crate::monitor::Event;
+use std::borrow::Cow;
 
 /// How an attempt ended without a commit.
 pub(super) enum Abort {
@@ -25,6 +26,8 @@ pub(super) enum Abort {
     AlreadyCommitted(Counts),
     /// A load left open whether all is well, for this reason: the insert path has to decide.
     Unloadable(String),
+    /// These rows, by table, were removed by a live writer after they had been read: to be left out.
+    Tombstoned(Vec<Vec<u32>>),
     /// A row is in a table that only this run writes: the key of the mapping is wrong.
     Collision { table: usize, row: u32 },
 }
@@ -42,12 +45,39 @@ pub(super) struct Settled {
     pub(super) counts: Counts,
     /// Those that a store refused, beside the batch's own rejects; counted already.
     pub(super) rejects: Vec<Reject>,
+    /// By table: rows that have a tombstone, and are not written; counted already. Ascending.
+    pub(super) tombstoned: Vec<Vec<u32>>,
 }
 
 impl Settled {
+    /// So these are the counts; nothing was refused.
+    pub(super) fn counted(counts: Counts) -> Self {
+        Settled { tombstoned: vec![Vec::new(); counts.tables.len()], counts, rejects: Vec::new() }
+    }
+
     /// Nothing is there yet and nothing was refused: the start for rows that the transaction itself writes.
     pub(super) fn unwritten(batch: &Batch) -> Self {
-        Settled { counts: batch.counts(), rejects: Vec::new() }
+        Settled::counted(batch.counts())
+    }
+
+    /// Leaves out rows that have a tombstone.
+    pub(super) fn leave_out(&mut self, named: Vec<Vec<u32>>) {
+        for (table, rows) in named.into_iter().enumerate() {
+            let outcomes = &mut self.counts.tables[table];
+            outcomes.written -= rows.len() as u64;
+            outcomes.tombstoned += rows.len() as u64;
+            self.tombstoned[table].extend(rows);
+            self.tombstoned[table].sort_unstable();
+        }
+    }
+
+    /// The rows of a table that are to be written, in their order.
+    fn order<'b>(&self, batch: &'b Batch, table: usize) -> Cow<'b, [u32]> {
+        let (order, out) = (&batch.tables[table].order, &self.tombstoned[table]);
+        if out.is_empty() {
+            return Cow::Borrowed(order);
+        }
+        Cow::Owned(order.iter().copied().filter(|row| out.binary_search(row).is_err()).collect())
     }
 }
 
@@ -73,16 +103,22 @@ pub(super) async fn attempt(
         return Err(Abort::OutOfTurn);
     }
     sink.monitor.event(&Event::TransactionBegun { span });
-    let Settled { mut counts, mut rejects } = settled.clone();
+    let (mut counts, mut rejects) = (settled.counts.clone(), settled.rejects.clone());
+    let mourned = sink.tombstones.leave(session, batch).await?;
     for table in 0..batch.tables.len() {
         remove(sink, session, batch, table).await?;
-        let order = &batch.tables[table].order;
-        write_table(sink, session, batch, (table, order), &mut counts, &mut rejects).await?;
+        let order = settled.order(batch, table);
+        write_table(sink, session, batch, (table, &order), &mut counts, &mut rejects).await?;
     }
     // A row that a change has put may be deleted by the next.
     let stays = !sink.inserts.is_empty() && batch.changes.is_none();
-    counts.canary = if stays { batch.canary(&rejects) } else { None };
+    counts.canary = if stays { canary(batch, &rejects, settled) } else { None };
     sink.monitor.event(&Event::RowsWritten { span });
+    if batch.changes.is_none() {
+        leave_the_dead(sink, session, batch, settled).await?;
+    } else if mourned {
+        sink.tombstones.lift(session, batch, &rejects).await?;
+    }
     match ledger::record(session, &sink.run, commit, batch.page.reached.as_deref(), &counts).await {
         Err(fault) if fault.kind == FaultKind::Duplicate => {
             let counts = ledger::find(session, &sink.run, commit).await?;
@@ -111,6 +147,25 @@ pub(super) async fn attempt(
     Ok(counts)
 }
 
+/// Asks, now that the rows are inserted, which of them have a tombstone.
+async fn leave_the_dead(sink: &SqlSink, session: &mut Session, batch: &Batch, settled: &Settled) -> Result<(), Abort> {
+    let mut named = vec![Vec::new(); batch.tables.len()];
+    for (table, named) in named.iter_mut().enumerate().take(sink.inserts.len()) {
+        let order = settled.order(batch, table);
+        *named = sink.tombstones.named(session, table, &batch.tables[table], &order).await?;
+    }
+    if named.iter().all(Vec::is_empty) { Ok(()) } else { Err(Abort::Tombstoned(named)) }
+}
+
+/// The key of the first row that was written, to be looked for later.
+fn canary(batch: &Batch, rejects: &[Reject], settled: &Settled) -> Option<Canary> {
+    batch.canary(|table, row| {
+        let position = batch.tables[table].rows.position(row as usize);
+        rejects.iter().any(|reject| reject.position == position)
+            || settled.tombstoned[table].binary_search(&row).is_ok()
+    })
+}
+
 /// Deletes what the batch's changes take away from a table, in key order. Changes have one order per key, and each key is
 /// among the removals or among the rows, so which of the two come first does not matter.
 async fn remove(sink: &SqlSink, session: &mut Session, batch: &Batch, table: usize) -> Result<(), Abort> {
@@ -135,7 +190,7 @@ pub(super) async fn write_table(
     let Some(inserts) = sink.inserts.get(table) else { return Ok(()) };
     let rows = &batch.tables[table].rows;
     if session.loads() {
-        return load_table(sink, session, batch, table, &mut counts.tables[table]).await;
+        return load_table(sink, session, batch, (table, order), &mut counts.tables[table]).await;
     }
     // Runs of rows still to be written: a run that fails for a value is cut in two, until the row is found.
     let mut runs: Vec<&[u32]> = vec![order];
@@ -176,6 +231,7 @@ pub(super) async fn write_table(
     }
     if let Some(removal) = sink.removals.get(table) {
         // The row of an item that has changed is what the item no longer is.
+        sink.tombstones.leave_for(session, table, &batch.tables[table], &refused_rows).await?;
         for row in refused_rows {
             removal.delete_one(session, batch.tables[table].key_of(row)).await?;
         }
@@ -195,10 +251,10 @@ async fn load_table(
     sink: &SqlSink,
     session: &mut Session,
     batch: &Batch,
-    table: usize,
+    (table, order): (usize, &[u32]),
     outcomes: &mut Outcomes,
 ) -> Result<(), Abort> {
-    let (rows, order) = (&batch.tables[table].rows, &batch.tables[table].order);
+    let rows = &batch.tables[table].rows;
     if order.is_empty() {
         return Ok(());
     }

@@ -56,6 +56,17 @@ pub struct ScanOptions {
     pub max_cost: Option<f64>,
 }
 
+impl ScanOptions {
+    /// A full purse.
+    #[must_use]
+    pub fn purse(&self) -> SharedPurse {
+        Arc::new(Mutex::new(Purse::new(self.prices, self.max_cost.unwrap_or(f64::INFINITY), 0.0)))
+    }
+}
+
+/// Money that may be spent, by whoever reads: it may be several tables that one run reads.
+pub type SharedPurse = Arc<Mutex<Purse>>;
+
 /// A live table.
 pub struct DynamoDbScan {
     shared: Arc<Shared>,
@@ -73,7 +84,7 @@ struct Shared {
     budget: Budget,
     gate: Gate,
     pages: Mutex<Pages>,
-    purse: Mutex<Purse>,
+    purse: SharedPurse,
     max_cost: Option<f64>,
     /// Bytes of the table, roughly.
     bytes: u64,
@@ -114,7 +125,7 @@ impl DynamoDbScan {
             budget: options.budget,
             gate: Gate::new(allowance.rate),
             pages: Mutex::new(Pages::new(item_bytes, options.consistent)),
-            purse: Mutex::new(Purse::new(options.prices, options.max_cost.unwrap_or(f64::INFINITY), 0.0)),
+            purse: options.purse(),
             max_cost: options.max_cost,
             bytes: table.bytes,
             usage: Mutex::default(),
@@ -133,6 +144,16 @@ impl DynamoDbScan {
         let mut scan = DynamoDbScan { shared: Arc::new(shared), description, options };
         scan.cut(segments);
         Ok((scan, allowance.why))
+    }
+
+    /// The same, paying from a purse that others pay from too.
+    ///
+    /// # Errors
+    /// `Internal` once the scan has begun.
+    pub fn paying_from(mut self, purse: SharedPurse) -> Result<Self> {
+        let shared = Arc::get_mut(&mut self.shared).ok_or_else(|| Error::internal("the scan has begun"))?;
+        shared.purse = purse;
+        Ok(self)
     }
 
     /// Cuts the table into `segments` units.
@@ -167,9 +188,7 @@ impl Source for DynamoDbScan {
         }
         let Some(shared) = Arc::get_mut(&mut self.shared) else { return Err(Error::internal("the scan has begun")) };
         shared.segments = begun;
-        let (prices, most) = (self.options.prices, self.options.max_cost.unwrap_or(f64::INFINITY));
-        let spent = prices.cost(so_far.half_units as f64 / 2.0, 0.0);
-        shared.purse = Mutex::new(Purse::new(prices, most, spent));
+        shared.purse().pay((0.0, 0.0), (so_far.half_units as f64 / 2.0, 0.0));
         self.cut(begun);
         Ok(())
     }

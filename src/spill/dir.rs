@@ -75,6 +75,12 @@ impl SpillDir {
         Ok(())
     }
 
+    /// Bytes of all runs.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        *self.used()
+    }
+
     /// Writes sorted rows, of `size` bytes before they are compressed, as one run under a new name.
     ///
     /// # Errors

@@ -2,9 +2,8 @@
 //! for, listed; and a certificate when nothing is left.
 
 use super::certificate::{Certificate, CertifiedTable, issue, place};
-use super::ends::Pair;
+use super::ends::{Pair, TargetEnd};
 use super::listing;
-use super::mend::Mender;
 use super::options::Sample;
 use super::rejected::accounted;
 use super::report::Verdicts;
@@ -16,7 +15,6 @@ use crate::driver::session::Session;
 use crate::error::{Error, Result};
 use crate::model::difference::Verdict;
 use crate::monitor::{Event, Monitor};
-use crate::sink::inspect;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -79,15 +77,16 @@ impl Verify {
         monitor.event(&Event::LookBegun { keys });
         let pair = self.pair();
         let sides = pair.sides()?;
-        let mender = if after.repair { Some(pair.mender(&sides, after.delete_extras)?) } else { None };
+        let mender = if after.repair { Some(pair.mender(after.delete_extras)?) } else { None };
         let run = self.rejecting_run();
         let settler = Settler {
             docket: &self.checkpoint,
             sides: &*sides,
-            mender: mender.as_ref().map(|mender| mender as &dyn Mender),
+            mender: mender.as_deref(),
             patience: pair.patience(),
             accounted: accounted(&self.target, &run, after.run.is_some(), &self.mapping).await?,
             tables: self.mapping.tables(),
+            is_items: self.copy.is_some(),
             show_values: after.show_values,
             monitor: &**monitor,
         };
@@ -99,8 +98,10 @@ impl Verify {
         Pair {
             source: Arc::clone(&self.source),
             mapping: Arc::clone(&self.mapping),
-            pool: Arc::clone(&self.target),
-            dialect: self.facts.dialect,
+            target: match &self.copy {
+                Some(copy) => TargetEnd::Items(copy.end()),
+                None => TargetEnd::Sql(Arc::clone(&self.target), self.facts.dialect),
+            },
             live_target: self.options.after.live_target,
         }
     }
@@ -119,8 +120,7 @@ impl Verify {
         let mut session = Session::open(self.target.target()).await?;
         let mut tables = Vec::new();
         for (index, table) in self.mapping.tables().iter().enumerate() {
-            let fault = |fault: crate::driver::fault::Fault| fault.into_error(&format!("certifying {}", table.name));
-            let identity = inspect::identity_of(&mut session, &table.name).await.map_err(fault)?;
+            let identity = self.destination.identity(&mut session, &table.name).await?;
             let gone = || Error::refused(format!("table {} is gone", table.name));
             let compared = totals.compared.get(index).copied().unwrap_or_default();
             let count = |verdict| {
@@ -139,7 +139,7 @@ impl Verify {
         let certificate = Certificate {
             source: self.settings.source.clone(),
             mapping: self.settings.mapping.clone(),
-            target: place(self.target.target()),
+            target: place(&self.destination),
             tables,
             level: self.options.level.name().to_owned(),
             sample: self.options.sample.map(|Sample(millionths)| format!("{millionths} of 1000000")),

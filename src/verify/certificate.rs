@@ -2,13 +2,16 @@
 //! unnoticed.
 //!
 //! Its `fingerprint` is the SHA-256 of all other members, as JSON without spaces and with names in order. Who alters the
-//! file can hash it anew, so the fingerprint is registered in the target as well, beside the rows it speaks of.
+//! file can hash it anew, so the fingerprint is registered in the target as well, beside the rows it speaks of; of a
+//! DynamoDB target, in the database of its run's state.
 
 use crate::checkpoint::certificates;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::model::counts::Compared;
+use crate::model::hex;
+use crate::sink::destination::Destination;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -190,7 +193,12 @@ pub async fn issue(certificate: &Certificate, session: &mut Session, path: &Path
 
 /// A target as certificates name it: where it is, whoever looks at it.
 #[must_use]
-pub fn place(target: &Target) -> String {
+pub fn place(destination: &Destination) -> String {
+    let target = match destination {
+        Destination::Sql(target) => target,
+        Destination::DynamoDb(target) if target.description.arn.is_empty() => return destination.to_string(),
+        Destination::DynamoDb(target) => return target.description.arn.clone(),
+    };
     match target {
         Target::MySql(mysql) => format!("mysql://{}:{}/{}", mysql.host, mysql.port, mysql.database),
         Target::Sqlite(path) => {
@@ -203,7 +211,7 @@ pub fn place(target: &Target) -> String {
 
 /// SHA-256 in hex. A JSON object prints its members in order of their names.
 fn fingerprint(body: &Value) -> String {
-    Sha256::digest(body.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::lower(&Sha256::digest(body.to_string()))
 }
 
 #[cfg(test)]

@@ -3,21 +3,20 @@
 use super::certificate::{self, place};
 use crate::checkpoint::certificates;
 use crate::driver::session::Session;
-use crate::driver::target::Target;
 use crate::error::Result;
-use crate::sink::inspect;
+use crate::sink::destination::Destination;
 use std::fmt;
 use std::time::Duration;
 
 /// What the certificate should speak of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Expected<'a> {
     /// The source's identity.
     pub source: &'a str,
     /// The mapping's identity.
     pub mapping: &'a str,
     /// The target.
-    pub target: &'a Target,
+    pub target: &'a Destination,
     /// How old it may be.
     pub max_age: Duration,
 }
@@ -71,7 +70,8 @@ impl Standing {
     }
 }
 
-/// Says what the certificate in `text`, called `name`, is worth; `session` is one to the target.
+/// Says what the certificate in `text`, called `name`, is worth; `session` is one to the target, or
+/// to the state of a DynamoDB one: where certificates are registered.
 ///
 /// # Errors
 /// `Config` when it is no certificate; of the database.
@@ -109,7 +109,7 @@ pub async fn check(text: &str, name: &str, expected: &Expected<'_>, session: &mu
         findings.push(Finding::OtherTarget(certificate.target.clone()));
     }
     for table in &certificate.tables {
-        match inspect::identity_of(session, &table.table).await.map_err(fault)? {
+        match expected.target.identity(session, &table.table).await? {
             None => findings.push(Finding::TableGone(table.table.clone())),
             Some(identity) if identity != table.identity => findings.push(Finding::OtherTable(table.table.clone())),
             Some(_) => {}

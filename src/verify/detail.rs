@@ -7,7 +7,9 @@ use super::sides::{Row, Seen};
 use crate::mapping::Table;
 use crate::model::counts::{Digest, KeyCell};
 use crate::model::difference::Kind;
+use crate::model::hex;
 use crate::model::rows::CellRef;
+use crate::sink::dynamodb::conditional::{Attributes, differing};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ const SHOWN_BYTES: usize = 4;
 /// What is noted of a difference.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    /// The columns that differ, where there are two rows.
+    /// The columns that differ, where there are two rows; the attributes, of two items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnDetail>,
     /// The one row, where there is only one.
@@ -46,9 +48,9 @@ pub struct ColumnDetail {
 }
 
 impl Detail {
-    /// Of what was seen in rows of `table`; with values when `show_values` says so.
+    /// Of what was seen in rows of `table`, or in items, if that is what its rows are; with values when `show_values` says so.
     #[must_use]
-    pub fn of(seen: &Seen, table: &Table, show_values: bool) -> Self {
+    pub fn of(seen: &Seen, table: &Table, is_items: bool, show_values: bool) -> Self {
         let show = |row: &Row, column: usize| shown(row.rows.cell(row.at, column), show_values);
         let whole = |row: &Row| match show_values {
             true => {
@@ -56,12 +58,14 @@ impl Detail {
                 Value::Object((0..table.columns.len()).map(cell).collect())
             }
             false => {
-                let digest: String =
-                    row.digest.bytes().iter().take(SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
+                let digest = hex::lower(&row.digest.bytes()[..SHOWN_BYTES]);
                 json!({"type": "row", "length": row.rows.row_bytes(row.at), "sha256": digest})
             }
         };
         match (&seen.source, &seen.target) {
+            (Some(source), Some(target)) if is_items => {
+                Detail { columns: attributes(source, target, show_values), ..Detail::default() }
+            }
             (Some(source), Some(target)) => Detail {
                 columns: seen
                     .differing
@@ -92,6 +96,36 @@ impl Detail {
     }
 }
 
+/// The attributes in which two items differ, each item being the last cell of its row.
+fn attributes(source: &Row, target: &Row, show_values: bool) -> Vec<ColumnDetail> {
+    let item = |row: &Row| match row.rows.columns().checked_sub(1).map(|last| row.rows.cell(row.at, last)) {
+        Some(CellRef::Text(item)) => serde_json::from_slice::<Attributes>(item).unwrap_or_default(),
+        _ => Attributes::default(),
+    };
+    let (source, target) = (item(source), item(target));
+    let shown = |item: &Attributes, name: &str| match item.get(name) {
+        None if show_values => Value::Null,
+        None => json!({"type": "absent"}),
+        Some(value) if show_values => value.clone(),
+        Some(value) => {
+            let tag = value.as_object().and_then(|value| value.keys().next().cloned()).unwrap_or_default();
+            redacted(&tag, value.to_string().as_bytes())
+        }
+    };
+    let of_name = |name: &str| ColumnDetail {
+        column: name.to_owned(),
+        source: shown(&source, name),
+        target: shown(&target, name),
+    };
+    differing(&source, &target).into_iter().map(of_name).collect()
+}
+
+/// What may be told of a value.
+fn redacted(ty: &str, bytes: &[u8]) -> Value {
+    let digest = hex::lower(&Sha256::digest(bytes)[..SHOWN_BYTES]);
+    json!({"type": ty, "length": bytes.len(), "sha256": digest})
+}
+
 /// A cell, or what may be told of it.
 fn shown(cell: CellRef<'_>, show_values: bool) -> Value {
     let (ty, bytes): (&str, Vec<u8>) = match cell {
@@ -105,11 +139,7 @@ fn shown(cell: CellRef<'_>, show_values: bool) -> Value {
     match (show_values, ty) {
         (true, "binary") => json!({"base64": STANDARD.encode(bytes)}),
         (true, _) => Value::from(String::from_utf8_lossy(&bytes).into_owned()),
-        (false, _) => {
-            let digest: String =
-                Sha256::digest(&bytes).iter().take(SHOWN_BYTES).map(|byte| format!("{byte:02x}")).collect();
-            json!({"type": ty, "length": bytes.len(), "sha256": digest})
-        }
+        (false, _) => redacted(ty, &bytes),
     }
 }
 

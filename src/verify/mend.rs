@@ -23,16 +23,19 @@
 //! mended key is *looked at again* after the longest pause, and a difference is mended anew; a row that we inserted and
 //! whose item turns out to be gone is taken back, with or without leave to delete extras. In the end the source has its way.
 
+use super::held::Tables;
 use super::items::LiveItems;
-use super::sides::{Ends, LOOKED_AT_ONCE, Line, Seen, mapped, pause, seen};
+use super::sides::{LOOKED_AT_ONCE, Line, Seen, mapped, pause, seen};
 use crate::compare::Comparison;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::session::{BoxFuture, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::retry::Backoff;
+use crate::mapping::Mapping;
 use crate::model::difference::{Candidate, Kind};
 use crate::model::rows::Rows;
 use crate::source::lookup::Turn;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,8 +81,10 @@ pub trait Mender: Send + Sync {
 }
 
 /// Mends the tables of an SQL database.
-pub struct TableMender {
-    pub(super) ends: Arc<Ends>,
+pub(super) struct TableMender {
+    pub(super) tables: Tables,
+    /// How items become rows.
+    pub(super) mapping: Arc<Mapping>,
     /// None where the source stands still: then what was seen of it holds.
     pub(super) live: Option<LiveItems>,
     pub(super) deletes_extras: bool,
@@ -96,7 +101,7 @@ enum Held {
 }
 
 /// The source's row as it is now.
-enum Now {
+pub(super) enum Now {
     Row(Arc<Rows>, usize),
     Absent,
     Unknown,
@@ -128,7 +133,7 @@ impl TableMender {
                 Some(live) => Some(live.lookup.turn(sorted.len()).await?),
                 None => None,
             };
-            let pool = &self.ends.pool;
+            let pool = &self.tables.pool;
             let fault = match pool.take().await {
                 Err(fault) => fault,
                 Ok(mut loan) => match self.transaction(&mut loan.session, turn, &sorted).await {
@@ -156,11 +161,18 @@ impl TableMender {
                 },
             };
             if matches!(fault.kind, FaultKind::Blocked | FaultKind::Denied) {
+                let tables = self.mapping.tables();
+                let named: BTreeSet<&str> = sorted
+                    .iter()
+                    .filter_map(|one| tables.get(one.candidate.table))
+                    .map(|table| table.name.as_str())
+                    .collect();
                 return Err(Error::new(
                     ErrorKind::Config,
                     format!(
-                        "mending needs the right to insert, update and delete in the target's tables: error {}; nothing \
-                         of these rows was written",
+                        "mending needs the right to select, insert, update and delete in {}: error {}; nothing of these \
+                         rows was written",
+                        Vec::from_iter(named).join(", "),
                         fault.code
                     ),
                 ));
@@ -185,7 +197,7 @@ impl TableMender {
         for one in wanted {
             held.push(self.hold(session, one).await?);
         }
-        let now = self.now(turn, wanted).await.map_err(Stopped::Error)?;
+        let now = now(self.live.as_ref(), &self.mapping, turn, wanted).await.map_err(Stopped::Error)?;
         let mut ended = Vec::with_capacity(wanted.len());
         for ((one, held), now) in wanted.iter().zip(held).zip(now) {
             ended.push(self.write(session, one, held, now).await?);
@@ -197,7 +209,7 @@ impl TableMender {
     /// Locks the row, if it is still what was seen; inserts it where there was none, which locks it as well.
     async fn hold(&self, session: &mut Session, one: &Wanted<'_>) -> FaultResult<Held> {
         let Candidate { table, key, .. } = one.candidate;
-        let Some(stored) = self.ends.stored.get(*table) else { return Ok(Held::Ended(Mended::Changed)) };
+        let Some(stored) = self.tables.stored.get(*table) else { return Ok(Held::Ended(Mended::Changed)) };
         let Some(target) = &one.seen.target else {
             let Some(source) = &one.seen.source else { return Ok(Held::Ended(Mended::Changed)) };
             return match stored.insert(session, &source.rows, source.at).await {
@@ -208,36 +220,13 @@ impl TableMender {
             };
         };
         let Some(row) = stored.lock(session, key).await? else { return Ok(Held::Ended(Mended::Changed)) };
-        let digest = Comparison::new(&self.ends.mapping).digest(*table, &row, 0);
+        let digest = Comparison::new(&self.mapping).digest(*table, &row, 0);
         Ok(if digest == target.digest { Held::Locked } else { Held::Ended(Mended::Changed) })
-    }
-
-    /// What the items map to now.
-    async fn now(&self, turn: Option<Turn<'_>>, wanted: &[Wanted<'_>]) -> Result<Vec<Now>> {
-        let Some(live) = &self.live else {
-            let row = |one: &Wanted<'_>| match &one.seen.source {
-                Some(row) => Now::Row(Arc::clone(&row.rows), row.at),
-                None => Now::Absent,
-            };
-            return Ok(wanted.iter().map(row).collect());
-        };
-        let candidates: Vec<&Candidate> = wanted.iter().map(|one| one.candidate).collect();
-        let Ok(lines) = tokio::time::timeout(HOLD_MAX, live.read(turn, &candidates)).await else {
-            return Ok(wanted.iter().map(|_| Now::Unknown).collect());
-        };
-        let lines = lines?;
-        let rows = mapped(&self.ends.mapping, &candidates, &lines);
-        let now = |(line, row): (Line, Option<(Arc<Rows>, usize)>)| match (line, row) {
-            (Line::HeldBack, _) => Now::Unknown,
-            (_, Some((rows, at))) => Now::Row(rows, at),
-            (_, None) => Now::Absent,
-        };
-        Ok(lines.into_iter().zip(rows).map(now).collect())
     }
 
     async fn write(&self, session: &mut Session, one: &Wanted<'_>, held: Held, now: Now) -> FaultResult<Mended> {
         let Candidate { table, key, .. } = one.candidate;
-        let Some(stored) = self.ends.stored.get(*table) else { return Ok(Mended::Changed) };
+        let Some(stored) = self.tables.stored.get(*table) else { return Ok(Mended::Changed) };
         let is_extra = one.seen.kind() == Some(Kind::Extra);
         let is_ours = matches!(held, Held::Inserted);
         let written = match (held, now) {
@@ -245,7 +234,7 @@ impl TableMender {
             (Held::Inserted, Now::Row(rows, at)) => {
                 let ours = one.seen.source.as_ref().map(|row| (Arc::clone(&row.rows), row.at));
                 let theirs = Some((Arc::clone(&rows), at));
-                let both = seen(&mut Comparison::new(&self.ends.mapping), *table, ours, theirs);
+                let both = seen(&mut Comparison::new(&self.mapping), *table, ours, theirs);
                 if both.differing.is_empty() { Ok(()) } else { stored.update(session, &rows, at).await }
             }
             (Held::Inserted, Now::Absent | Now::Unknown) => {
@@ -267,6 +256,34 @@ impl TableMender {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// What the items map to now; `live` looks them up where the source does not stand still.
+pub(super) async fn now(
+    live: Option<&LiveItems>,
+    mapping: &Mapping,
+    turn: Option<Turn<'_>>,
+    wanted: &[Wanted<'_>],
+) -> Result<Vec<Now>> {
+    let Some(live) = live else {
+        let row = |one: &Wanted<'_>| match &one.seen.source {
+            Some(row) => Now::Row(Arc::clone(&row.rows), row.at),
+            None => Now::Absent,
+        };
+        return Ok(wanted.iter().map(row).collect());
+    };
+    let candidates: Vec<&Candidate> = wanted.iter().map(|one| one.candidate).collect();
+    let Ok(lines) = tokio::time::timeout(HOLD_MAX, live.read(turn, &candidates)).await else {
+        return Ok(wanted.iter().map(|_| Now::Unknown).collect());
+    };
+    let lines = lines?;
+    let rows = mapped(mapping, &candidates, &lines);
+    let now = |(line, row): (Line, Option<(Arc<Rows>, usize)>)| match (line, row) {
+        (Line::HeldBack, _) => Now::Unknown,
+        (_, Some((rows, at))) => Now::Row(rows, at),
+        (_, None) => Now::Absent,
+    };
+    Ok(lines.into_iter().zip(rows).map(now).collect())
 }
 
 /// What ends a transaction without a commit.

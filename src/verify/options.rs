@@ -61,10 +61,8 @@ impl Level {
 /// # Errors
 /// `Config` naming the flag.
 pub(super) fn check(destination: &Destination, state: &Target, options: &Options) -> Result<()> {
-    if !matches!(destination, Destination::Sql(Target::MySql(_) | Target::Sqlite(_))) {
-        return Err(Error::config(format!(
-            "{destination} cannot be verified: only rows of an SQL database can, as yet"
-        )));
+    if matches!(destination, Destination::Sql(Target::Null)) {
+        return Err(Error::config(format!("{destination} cannot be verified: it holds nothing")));
     }
     if matches!(state, Target::Null) {
         return Err(Error::config("--state null: would forget the verification: give sqlite:FILE or mysql://…"));

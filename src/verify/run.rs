@@ -6,13 +6,13 @@
 //! on where it was. One that was finished begins anew: both sides may have changed since.
 
 use super::after::Looked;
+use super::bound::{COPY_PREFIX, NAME_PREFIX, altered, digests, inspect, items_of, name, settings};
+use super::items_copy::{ItemsCopy, ReadBack};
 use super::options::{Level, Options, Sample, check};
 use super::report::{Verdicts, VerifyReport, VerifyStatus};
 use crate::checkpoint::certificates;
-use crate::checkpoint::run::{Checkpoint, RunState, Settings, TargetTable};
-use crate::checkpoint::schema::MAX_NAME;
-use crate::compare::narrow::{Digests, Narrow};
-use crate::compare::server::ServerText;
+use crate::checkpoint::run::{Checkpoint, RunState, Settings};
+use crate::compare::narrow::Narrow;
 use crate::driver::pool::Pool;
 use crate::driver::target::Target;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,12 +21,11 @@ use crate::model::counts::Counts;
 use crate::model::page::Unit;
 use crate::monitor::{Event, Monitor};
 use crate::pipeline::Ended;
-use crate::pipeline::clustered::Clustered;
+use crate::pipeline::clustered::{Clustered, Sorted};
 use crate::report::ProcessReport;
-use crate::sink::compare::{Comparing, ComparingOptions, Depth};
+use crate::sink::compare::{Comparing, ComparingOptions, Depth, Theirs};
 use crate::sink::destination::{Destination, Facts};
 use crate::sink::health::Health;
-use crate::sink::inspect::{Create, Inspected};
 use crate::sink::scan::key_kinds;
 use crate::source::Source;
 use crate::spill::dir::SpillDir;
@@ -39,9 +38,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Sessions of the verification's own database: claims, folds and heartbeats beside what is recorded.
 const STATE_SESSIONS: usize = 4;
-
-/// What the name of a verification begins with, so that it can lie beside a backfill of the same table.
-const NAME_PREFIX: &str = "verify:";
 
 /// Shorter than this, a busy machine would lose its sessions.
 const IDLE_MIN: Duration = Duration::from_secs(2);
@@ -66,17 +62,20 @@ pub struct Verify {
     before: Counts,
     health: Option<Arc<Health>>,
     narrow: Arc<Narrow>,
+    /// The target, where it is a DynamoDB table.
+    pub(super) copy: Option<ItemsCopy>,
 }
 
 impl Verify {
-    /// Looks at the target, and finds or begins the verification. Writes nothing but its own state.
+    /// Looks at the target, and finds or begins the verification. Writes nothing but its own state. A DynamoDB target comes
+    /// with the way to read it back.
     ///
     /// # Errors
     /// `Config` for a target that cannot be compared; `Refused` when an unfinished verification is of something else.
     pub async fn prepare(
         mut source: Box<dyn Source>,
         mapping: Arc<Mapping>,
-        destination: Destination,
+        (destination, back): (Destination, Option<ReadBack>),
         state: Target,
         options: Options,
     ) -> Result<Self> {
@@ -86,7 +85,8 @@ impl Verify {
         let facts = destination.facts(&target).await?;
         let tables = inspect(&destination, &target, &mapping).await?;
         let state_pool = Arc::new(Pool::new(patient(state, &options), STATE_SESSIONS));
-        let mut checkpoint = Checkpoint::open(Arc::clone(&state_pool), &name(&source.description().table)).await?;
+        let table = source.description().table.clone();
+        let mut checkpoint = Checkpoint::open(Arc::clone(&state_pool), &name(NAME_PREFIX, &table)).await?;
         // The settings may be an older version's: of one that is forgotten only the sorted runs matter.
         let found = checkpoint.load().await;
         if options.restart || found?.is_some_and(|(_, state)| state == RunState::Complete) {
@@ -98,7 +98,7 @@ impl Verify {
         }
         let source: Arc<dyn Source> = Arc::from(source);
         let stands_still = source.description().exact;
-        let digests = digests(&mapping, &facts, options.level, stands_still);
+        let digests = digests(&mapping, &destination, &facts, options.level, stands_still);
         let narrow = Arc::new(Narrow::new(Arc::clone(&mapping), digests));
         let settings = settings(&source, &mapping, &destination, tables, &options);
         let (state, before) = (RunState::New, Counts::default());
@@ -116,11 +116,13 @@ impl Verify {
             before,
             health,
             narrow,
+            copy: None,
         };
         // Refused before anything is read: what cannot be looked up cannot be looked at again.
         verify.pair().sides()?;
         verify.settings.begun_us = Some(verify.now().await?);
         verify.bind().await?;
+        verify.bind_copy(back, &name(COPY_PREFIX, &table)).await?;
         Ok(verify)
     }
 
@@ -162,7 +164,24 @@ impl Verify {
         Ok(())
     }
 
-    /// Now, by the target's clock.
+    /// Finds or begins the reading of a DynamoDB target.
+    async fn bind_copy(&mut self, back: Option<ReadBack>, run: &str) -> Result<()> {
+        let Destination::DynamoDb(target) = &self.destination else { return Ok(()) };
+        let back = back.ok_or_else(|| Error::internal("nobody says how the target table is read"))?;
+        let digests = digests(&self.mapping, &self.destination, &self.facts, self.options.level, true);
+        let copy = ItemsCopy::prepare(
+            back,
+            target,
+            (&self.mapping, digests),
+            (&self.state_pool, run),
+            (&self.settings, self.state == RunState::New),
+            &self.options.spill_dir,
+        );
+        self.copy = Some(copy.await?);
+        Ok(())
+    }
+
+    /// Now, by the target's clock; of a DynamoDB table, by that of the state's database.
     async fn now(&self) -> Result<i64> {
         let fault = |fault: crate::driver::fault::Fault| fault.into_error("asking the target's clock");
         let mut loan = self.target.take().await.map_err(fault)?;
@@ -191,7 +210,19 @@ impl Verify {
     /// Items that were sorted already, and items in all.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
-        (self.before.read, self.settings.items)
+        let (before, items) = self.reads_back().map_or((0, 0), ItemsCopy::progress);
+        (self.before.read + before, self.settings.items + items)
+    }
+
+    /// A DynamoDB target, as it is read.
+    #[must_use]
+    pub fn target_source(&self) -> Option<Arc<dyn Source>> {
+        self.copy.as_ref().map(ItemsCopy::scan)
+    }
+
+    /// The target that is read and sorted, rather than asked for keys or for ranges of them.
+    fn reads_back(&self) -> Option<&ItemsCopy> {
+        self.copy.as_ref().filter(|_| self.options.sample.is_none())
     }
 
     /// How far the verification was when it was found.
@@ -248,6 +279,23 @@ impl Verify {
 
     /// Sorts and compares whatever is left.
     async fn compare(&self, stop: &CancellationToken, monitor: &Arc<dyn Monitor>) -> Result<Ended> {
+        let mut clustered = self.clustered();
+        let sorted = match self.reads_back() {
+            Some(copy) if !clustered.loaded().await? => {
+                match copy.sorted(clustered.spill_limit, stop, monitor).await? {
+                    Ok(sorted) => Some(sorted),
+                    Err(ended) => return Ok(ended),
+                }
+            }
+            _ => None,
+        };
+        clustered.spill_limit =
+            clustered.spill_limit.map(|limit| limit.saturating_sub(sorted.as_ref().map_or(0, Sorted::bytes)));
+        let theirs = match (&self.copy, &sorted) {
+            (None, _) => Theirs::Sql(Arc::clone(&self.target), self.facts.dialect),
+            (Some(_), Some(sorted)) => Theirs::Runs(sorted.runs.clone()),
+            (Some(copy), None) => Theirs::Keys(copy.by_key()?),
+        };
         let options = ComparingOptions {
             depth: self.depth(),
             repeatable: self.source.description().exact,
@@ -255,16 +303,21 @@ impl Verify {
             health: self.health.clone(),
         };
         let sink = Comparing::new(
-            (Arc::clone(&self.target), self.facts.dialect),
+            theirs,
             self.checkpoint.clone().watched(Arc::clone(monitor)),
             Arc::clone(&self.mapping),
             Arc::clone(&self.narrow),
             options,
             Arc::clone(monitor),
         );
+        clustered.run(Arc::new(sink), stop, monitor).await
+    }
+
+    /// The two stages.
+    fn clustered(&self) -> Clustered {
         let mut options = self.options.pipeline.clone();
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
-        let clustered = Clustered {
+        Clustered {
             source: Arc::clone(&self.source),
             mapping: Arc::clone(&self.mapping),
             checkpoint: self.checkpoint.clone(),
@@ -276,8 +329,7 @@ impl Verify {
             kinds: key_kinds(self.mapping.tables(), self.facts.dialect),
             narrow: Some(Arc::clone(&self.narrow)),
             covers: self.options.sample.is_none(),
-        };
-        clustered.run(Arc::new(sink), stop, monitor).await
+        }
     }
 
     fn depth(&self) -> Depth {
@@ -313,6 +365,11 @@ impl Verify {
         SpillDir::clear(&self.options.spill_dir, self.checkpoint.incarnation());
         if let Err(error) = self.checkpoint.forget_spills().await {
             tracing::warn!("the names of its sorted runs are still stored: {}", error.chain());
+        }
+        if let Some(copy) = &self.copy
+            && let Err(error) = copy.finish().await
+        {
+            tracing::warn!("what was read of the target is still stored: {}", error.chain());
         }
         Ok(Ended::Drained)
     }
@@ -369,74 +426,4 @@ fn patient(mut target: Target, options: &Options) -> Target {
         mysql.idle_max = options.pipeline.lease.max(IDLE_MIN);
     }
     target
-}
-
-/// The name that a verification of a DynamoDB table has.
-fn name(table: &str) -> String {
-    let room = MAX_NAME - NAME_PREFIX.len();
-    // the end tells more than the beginning
-    let skip = table.chars().count().saturating_sub(room);
-    format!("{NAME_PREFIX}{}", table.chars().skip(skip).collect::<String>())
-}
-
-/// The tables of the target, each of which must be such that it can hold the rows.
-async fn inspect(destination: &Destination, pool: &Pool, mapping: &Mapping) -> Result<Vec<TargetTable>> {
-    let Inspected { tables, warnings } = destination.inspect(pool, mapping, Create::Nothing).await?;
-    for warning in warnings {
-        tracing::info!("{warning}");
-    }
-    Ok(tables)
-}
-
-/// The first table that is not what it was.
-fn altered<'t>(then: &'t [TargetTable], now: &[TargetTable]) -> Option<&'t str> {
-    let mut tables = then.iter().zip(now);
-    tables
-        .find(|(then, now)| then.name != now.name || then.identity != now.identity)
-        .map(|(then, _)| then.name.as_str())
-}
-
-/// What is kept of each row. An export has one spelling, and so has what was made of it; a live table may answer in another
-/// order each time.
-fn digests(mapping: &Mapping, facts: &Facts, level: Level, stands_still: bool) -> Digests {
-    let texts = || (0..mapping.tables().len()).map(|table| ServerText::new(mapping, table, facts.dialect)).collect();
-    match level {
-        Level::Counts => Digests::None,
-        Level::Digest if stands_still => Digests::Server(texts()),
-        Level::Digest => Digests::Both(texts()),
-        Level::Full => Digests::Canonical,
-    }
-}
-
-/// The fingerprint and the defaults of a new verification.
-fn settings(
-    source: &Arc<dyn Source>,
-    mapping: &Mapping,
-    destination: &Destination,
-    tables: Vec<TargetTable>,
-    options: &Options,
-) -> Settings {
-    let description = source.description();
-    let sample = options.sample.map(|Sample(millionths)| format!(", {millionths} millionths")).unwrap_or_default();
-    Settings {
-        source: description.identity.clone(),
-        mapping: mapping.identity(),
-        on_conflict: String::new(),
-        live_target: true,
-        tables,
-        seed: options.pipeline.seed,
-        page_bytes: options.pipeline.page_bytes,
-        items: description.items,
-        derived: description.derived.clone(),
-        clustered: true,
-        begun_us: None,
-        as_of_us: None,
-        follows: None,
-        compares: Some(format!("{destination}, {}{sample}", options.level.name())),
-    }
-}
-
-/// Items of some units, where all of them tell; else all of the source's.
-fn items_of(units: &[Unit], all: u64) -> u64 {
-    units.iter().map(|unit| unit.items).sum::<Option<u64>>().unwrap_or(all)
 }

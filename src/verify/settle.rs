@@ -87,6 +87,8 @@ pub struct Settler<'a> {
     pub accounted: Accounted,
     /// The mapping's tables.
     pub tables: &'a [Table],
+    /// Whether their rows are items: then attributes are told of, rather than columns.
+    pub is_items: bool,
     /// Whether values are noted in clear.
     pub show_values: bool,
     /// Told of verdicts.
@@ -216,7 +218,7 @@ impl Settler<'_> {
 
     fn detail(&self, job: &Job, seen: &Seen) -> Detail {
         let table = self.tables.get(job.difference.candidate.table);
-        let detail = table.map(|table| Detail::of(seen, table, self.show_values)).unwrap_or_default();
+        let detail = table.map(|table| Detail::of(seen, table, self.is_items, self.show_values)).unwrap_or_default();
         Detail { inserted: job.inserted, ..detail }
     }
 

@@ -4,20 +4,19 @@
 //! rejects, skips or sends to another key is no row; nothing is remembered from look to look. Must not know what is made of it.
 
 use super::case::Sight;
+use super::held::{Held, Theirs};
 use crate::compare::Comparison;
 use crate::driver::fault::{Fault, FaultKind};
 use crate::driver::pool::Pool;
 use crate::driver::session::BoxFuture;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::limit::retry::Backoff;
 use crate::mapping::{ColumnType, Mapped, Mapping, Table};
 use crate::model::counts::{Digest, KeyCell};
 use crate::model::decode::Decoder;
-use crate::model::dialect::Dialect;
 use crate::model::difference::{Candidate, Kind};
 use crate::model::number::Number;
 use crate::model::rows::{CellRef, Rows};
-use crate::sink::stored::{Found, Stored};
 use std::sync::Arc;
 
 /// Candidates looked at together.
@@ -50,7 +49,7 @@ pub struct Seen {
 pub enum Look {
     /// Both sides.
     Seen(Seen),
-    /// The source did not tell: to be asked again.
+    /// One of the sides did not tell: to be asked again.
     HeldBack,
 }
 
@@ -102,65 +101,28 @@ pub(super) trait Items: Send + Sync {
     fn lines<'a>(&'a self, candidates: &'a [&'a Candidate]) -> BoxFuture<'a, Result<Vec<Line>>>;
 }
 
-/// A source and the tables of an SQL database.
+/// A source, and the target's rows.
 pub struct Ends {
     items: Box<dyn Items>,
-    pub(super) pool: Arc<Pool>,
-    pub(super) mapping: Arc<Mapping>,
-    pub(super) stored: Vec<Stored>,
+    held: Box<dyn Held>,
+    mapping: Arc<Mapping>,
 }
 
 impl Ends {
-    pub(super) fn new(items: Box<dyn Items>, pool: Arc<Pool>, mapping: Arc<Mapping>, dialect: Dialect) -> Self {
-        let stored = mapping.tables().iter().map(|table| Stored::new(table, dialect)).collect();
-        Ends { items, pool, mapping, stored }
-    }
-
-    /// The target's rows of some keys of one table. Deadlocks and lost connections are waited out.
-    async fn find(&self, table: usize, keys: &[&[KeyCell]]) -> Result<Found> {
-        let stored = self.stored.get(table).ok_or_else(|| Error::internal("a difference of no table"))?;
-        let (mut contention, mut reconnect) = (Backoff::contention(2), Backoff::reconnect(2));
-        loop {
-            let fault = match self.pool.take().await {
-                Err(fault) => fault,
-                Ok(mut loan) => match stored.find(&mut loan.session, keys).await {
-                    Ok(found) => {
-                        self.pool.give_back(loan);
-                        return Ok(found);
-                    }
-                    Err(fault) => fault,
-                },
-            };
-            pause(fault, &self.pool, &mut contention, &mut reconnect, "looking at target rows").await?;
-        }
+    pub(super) fn new(items: Box<dyn Items>, held: Box<dyn Held>, mapping: Arc<Mapping>) -> Self {
+        Ends { items, held, mapping }
     }
 
     async fn look_at(&self, candidates: &[&Candidate]) -> Result<Vec<Look>> {
-        let tables = self.mapping.tables();
-        let mut targets: Vec<Option<(Arc<Rows>, usize)>> = vec![None; candidates.len()];
-        for table in 0..tables.len() {
-            let (places, keys): (Vec<usize>, Vec<&[KeyCell]>) = candidates
-                .iter()
-                .enumerate()
-                .filter(|(_, candidate)| candidate.table == table)
-                .map(|(place, candidate)| (place, candidate.key.as_slice()))
-                .unzip();
-            if keys.is_empty() {
-                continue;
-            }
-            let found = self.find(table, &keys).await?;
-            let rows = Arc::new(found.rows);
-            for (place, at) in places.into_iter().zip(found.places) {
-                targets[place] = at.map(|at| (Arc::clone(&rows), at));
-            }
-        }
+        let targets = self.held.find(candidates).await?;
         let lines = self.items.lines(candidates).await?;
         let sources = mapped(&self.mapping, candidates, &lines);
         let mut comparison = Comparison::new(&self.mapping);
         let all = candidates.iter().zip(lines).zip(sources.into_iter().zip(targets));
-        let look = |((candidate, line), (source, target)): ((&&Candidate, Line), _)| match line {
-            Line::HeldBack => Look::HeldBack,
-            Line::Item(_) | Line::Absent => Look::Seen(seen(&mut comparison, candidate.table, source, target)),
+        let look = |((candidate, line), (source, target)): ((&&Candidate, Line), _)| match (line, target) {
+            (Line::HeldBack, _) | (_, Theirs::HeldBack) => Look::HeldBack,
+            (_, Theirs::Row(rows, at)) => Look::Seen(seen(&mut comparison, candidate.table, source, Some((rows, at)))),
+            (_, Theirs::Absent) => Look::Seen(seen(&mut comparison, candidate.table, source, None)),
         };
         Ok(all.map(look).collect())
     }

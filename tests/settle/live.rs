@@ -17,10 +17,14 @@ use std::sync::{Arc, Mutex};
 use transvase::driver::dynamodb::{DynamoDb, Patience};
 use transvase::driver::session::BoxFuture;
 use transvase::limit::price;
+use transvase::mapping::{Mapping, parse_key};
 use transvase::model::difference::{Kind, Verdict};
+use transvase::sink::dynamodb::conditional::Conditional;
+use transvase::sink::dynamodb::pace::Pace;
 use transvase::source::Source;
 use transvase::source::dynamodb_scan::{DynamoDbScan, ScanOptions};
 use transvase::source::lookup::{Looked, Lookup};
+use transvase::verify::ends::{ItemsEnd, Pair, TargetEnd};
 
 pub(super) const TABLE: &str = "items";
 
@@ -92,6 +96,58 @@ impl Store for Table {
     }
 }
 
+/// What the source was copied to.
+enum Copy {
+    Sql(Target),
+    Items(Arc<Table>),
+}
+
+impl Copy {
+    async fn write(&self, key: &str, value: Option<u64>) {
+        match self {
+            Copy::Sql(target) => write_target(target, key, value).await,
+            Copy::Items(table) => table.write(key, value),
+        }
+    }
+
+    async fn items(&self) -> BTreeMap<String, u64> {
+        match self {
+            Copy::Sql(target) => target_items(target).await,
+            Copy::Items(table) => table.items(),
+        }
+    }
+
+    async fn clear(&self) {
+        for key in self.items().await.keys() {
+            self.write(key, None).await;
+        }
+    }
+
+    async fn pair(&self, source: Watched) -> Pair {
+        let source = Arc::new(source);
+        match self {
+            Copy::Sql(target) => pair(source, mapping(), target).await,
+            Copy::Items(table) => {
+                let mapping = Arc::new(Mapping::items(&parse_key("pk:S").unwrap(), TABLE).unwrap());
+                let db = DynamoDb::with_config(&config_of(&table.server.url()), Patience::default());
+                let writes = Conditional::new(db, TABLE, vec!["pk".into()], Arc::new(Pace::unlimited()));
+                let (lookup, writes) = (Arc::clone(&table.lookup), Arc::new(writes));
+                let target = TargetEnd::Items(ItemsEnd { lookup, mapping: Arc::clone(&mapping), writes });
+                Pair { source, mapping, target, live_target: true }
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Copy {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Copy::Sql(target) => target.fmt(out),
+            Copy::Items(_) => out.write_str("DynamoDB"),
+        }
+    }
+}
+
 /// A dual write whose second half is to come.
 #[derive(Clone, Copy)]
 struct Half {
@@ -112,7 +168,7 @@ struct State {
 
 struct Application {
     table: Arc<Table>,
-    target: Target,
+    target: Arc<Copy>,
     state: Mutex<State>,
 }
 
@@ -120,7 +176,7 @@ impl Application {
     async fn write(&self, key: &str, value: Option<u64>, of_source: bool) {
         match of_source {
             true => self.table.write(key, value),
-            false => write_target(&self.target, key, value).await,
+            false => self.target.write(key, value).await,
         }
     }
 
@@ -171,7 +227,7 @@ impl Script for Application {
 }
 
 /// One seeded run: candidates of both sorts, settled while the application writes.
-async fn run(table: &Arc<Table>, target: &Target, seed: u64, mend: Option<bool>) {
+async fn run(table: &Arc<Table>, target: &Arc<Copy>, seed: u64, mend: Option<bool>) {
     let what = format!("{target}, seed {seed}, mend {mend:?}");
     let mut rng = Rng::new(seed, 17);
     for key in table.items().keys() {
@@ -180,17 +236,17 @@ async fn run(table: &Arc<Table>, target: &Target, seed: u64, mend: Option<bool>)
     let mut left = BTreeMap::new();
     let application = |rng, left| Application {
         table: Arc::clone(table),
-        target: target.clone(),
+        target: Arc::clone(target),
         state: Mutex::new(State { rng, half: BTreeMap::new(), left, next: 1000 }),
     };
     let mut candidates = Vec::new();
     let kinds = [Kind::Missing, Kind::Extra, Kind::Different];
     let mut planted = BTreeMap::new();
-    target.execute("DELETE FROM t").await;
+    target.clear().await;
     for number in 0..BUSY {
         let key = format!("busy-{number}");
         table.write(&key, Some(number));
-        write_target(target, &key, Some(number)).await;
+        target.write(&key, Some(number)).await;
         left.insert(key.clone(), rng.below(9));
         candidates.push((key, kinds[usize::try_from(rng.below(3)).unwrap()]));
     }
@@ -200,14 +256,14 @@ async fn run(table: &Arc<Table>, target: &Target, seed: u64, mend: Option<bool>)
             table.write(&key, Some(number));
         }
         if kind != Kind::Missing {
-            write_target(target, &key, Some(number + 500)).await;
+            target.write(&key, Some(number + 500)).await;
         }
         planted.insert(key.clone(), kind);
         candidates.push((key, kind));
     }
     let application = Arc::new(application(rng, left));
     let watched = Watched::new(Arc::clone(table) as _, Arc::clone(&application) as _);
-    let pair = pair(Arc::new(watched), mapping(), target).await;
+    let pair = target.pair(watched).await;
     let papers = Papers::of(candidates);
     settle(&pair, &papers, patience(8), mend).await;
     application.rest().await;
@@ -224,7 +280,7 @@ async fn run(table: &Arc<Table>, target: &Target, seed: u64, mend: Option<bool>)
             }
         }
     }
-    let (source, held) = (table.items(), target_items(target).await);
+    let (source, held) = (table.items(), target.items().await);
     let differs = |key: &String| source.get(key) != held.get(key);
     let remain = |kind: &Kind| !mend.is_some_and(|extras| extras || *kind != Kind::Extra);
     for key in source.keys().chain(held.keys()).filter(|key| differs(key)) {
@@ -237,8 +293,10 @@ async fn writes_of_an_application_are_no_differences_and_planted_ones_are_found(
     let folder = tempfile::tempdir().unwrap();
     let table = Arc::new(Table::start().await);
     let seeds = if soak() { 60 } else { 4 };
-    for target in targets(folder.path()).await {
-        pair(Arc::new(Watched::new(Arc::clone(&table) as _, Arc::new(Nobody))), mapping(), &target).await;
+    let copies = targets(folder.path()).await.into_iter().map(Copy::Sql);
+    for target in copies.chain([Copy::Items(Arc::new(Table::start().await))]).map(Arc::new) {
+        // its tables are made
+        target.pair(Watched::new(Arc::clone(&table) as _, Arc::new(Nobody))).await;
         for seed in 0..seeds {
             let mend = [None, Some(true), Some(false)][usize::try_from(seed % 3).unwrap()];
             run(&table, &target, seed, mend).await;

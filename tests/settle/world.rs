@@ -22,8 +22,7 @@ use transvase::sink::inspect::{Create, inspect};
 use transvase::source::lookup::{Looked, Lookup, Turn};
 use transvase::source::{Description, Source, UnitReader};
 use transvase::verify::case::Patience;
-use transvase::verify::ends::Pair;
-use transvase::verify::mend::Mender;
+use transvase::verify::ends::{Pair, TargetEnd};
 use transvase::verify::settle::{Accounted, Docket, Settled, Settler};
 
 /// When, in the reading of a key.
@@ -244,20 +243,22 @@ pub(super) async fn pair(source: Arc<dyn Source>, mapping: Arc<Mapping>, target:
     inspect(&mut session, mapping.tables(), Create::Tables).await.unwrap();
     let dialect = session.dialect();
     drop(session);
-    Pair { source, mapping, pool: Arc::new(Pool::new(target, 4)), dialect, live_target: true }
+    let target = TargetEnd::Sql(Arc::new(Pool::new(target, 4)), dialect);
+    Pair { source, mapping, target, live_target: true }
 }
 
 /// Settles what is open; mends it, if `mend` says whether extras may be deleted.
 pub(super) async fn settle(pair: &Pair, docket: &dyn Docket, patience: Patience, mend: Option<bool>) {
     let sides = pair.sides().unwrap();
-    let mender = mend.map(|deletes| pair.mender(&sides, deletes).unwrap());
+    let mender = mend.map(|deletes| pair.mender(deletes).unwrap());
     let settler = Settler {
         docket,
         sides: &*sides,
-        mender: mender.as_ref().map(|mender| mender as &dyn Mender),
+        mender: mender.as_deref(),
         patience,
         accounted: Accounted::new(),
         tables: pair.mapping.tables(),
+        is_items: !pair.mapping.target_key().is_empty(),
         show_values: false,
         monitor: &Monitors::default(),
     };

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 const SIGABRT: i32 = 6;
 
+/// Those before the target is looked at.
+const READING: usize = 5;
+
 /// In the order of a verification's life.
 const POINTS: [&str; 11] = [
     "unit-claimed:2",
@@ -58,12 +61,14 @@ fn a_verification_that_dies_at_every_point_finds_the_same() {
             let undisturbed = result(&state, engine(orders, place, &folder).run());
             assert!(undisturbed.0.len() > 100);
             for level in ["full", "digest"] {
-                for point in POINTS {
+                // while the source is read and sorted, neither the target nor the level has a part in it: one is enough
+                let passed = if is_soak() || (number, level) == (0, "full") { 0 } else { READING };
+                for point in &POINTS[passed..] {
                     let verify = || engine(orders, place, &folder).args(&["--level", level]);
                     let died = verify().env("TRANSVASE_ABORT_AT", point).run();
                     assert_eq!(died.signal(), Some(SIGABRT), "{point} {level}: {}\n{}", died.stdout, died.stderr);
                     // the last is after its end: then it begins anew
-                    if point == "run-complete:1" || is_soak() {
+                    if *point == "run-complete:1" || is_soak() {
                         assert_eq!(result(&state, verify().run()), undisturbed, "{} {point} {level}", orders.kind());
                     }
                 }

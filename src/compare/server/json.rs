@@ -2,6 +2,7 @@
 //! each comma and colon, and of the escapes only those that must be.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// Appends the text, or nothing when `json` is not what a mapping writes: then it says so.
 pub(super) fn write(json: &[u8], out: &mut Vec<u8>) -> bool {
@@ -77,9 +78,11 @@ impl<'a> Reader<'a> {
         out.push(b'{');
         let start = out.len();
         let mut members: Vec<(Cow<'a, [u8]>, usize, usize)> = Vec::new();
+        let mut is_sorted = true;
         while !self.skip(b'}') {
             if !members.is_empty() {
                 self.skip(b',').then_some(())?;
+                out.extend_from_slice(b", ");
             }
             self.peek();
             let name = self.string()?;
@@ -88,15 +91,22 @@ impl<'a> Reader<'a> {
             put_string(name, out)?;
             out.extend_from_slice(b": ");
             self.value(out, depth + 1)?;
-            members.push((unescaped(name)?, from, out.len()));
+            let name = unescaped(name)?;
+            is_sorted &= members.last().is_none_or(|(last, ..)| order(last, &name).is_le());
+            members.push((name, from, out.len()));
         }
-        let written = out.split_off(start);
-        members.sort_unstable_by(|(left, ..), (right, ..)| (left.len(), left).cmp(&(right.len(), right)));
-        for (index, (_, from, to)) in members.iter().enumerate() {
-            if index > 0 {
-                out.extend_from_slice(b", ");
+        if !is_sorted {
+            members.sort_unstable_by(|(left, ..), (right, ..)| order(left, right));
+            // sorted behind what was written, and then put in its place
+            let end = out.len();
+            for (index, (_, from, to)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                out.extend_from_within(*from..*to);
             }
-            out.extend_from_slice(&written[from - start..to - start]);
+            out.copy_within(end.., start);
+            out.truncate(end);
         }
         out.push(b'}');
         Some(())
@@ -118,6 +128,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The order of members.
+fn order(left: &[u8], right: &[u8]) -> Ordering {
+    (left.len(), left).cmp(&(right.len(), right))
+}
+
 /// What a string holds that is spelled so.
 fn unescaped(spelled: &[u8]) -> Option<Cow<'_, [u8]>> {
     if memchr::memchr(b'\\', spelled).is_none() {
@@ -127,11 +142,25 @@ fn unescaped(spelled: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(serde_json::from_slice::<String>(&quoted).ok()?.into_bytes()))
 }
 
+/// Whether a string is spelled as MySQL does: of the escapes it has only those that are the shortest of what must be escaped.
+fn is_shortest(spelled: &[u8]) -> bool {
+    let mut rest = spelled;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        if !matches!(rest.get(at + 1), Some(b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't')) {
+            return false;
+        }
+        rest = &rest[at + 2..];
+    }
+    true
+}
+
 /// Appends a string as MySQL spells it: control characters have short escapes where JSON has some.
 fn put_string(spelled: &[u8], out: &mut Vec<u8>) -> Option<()> {
     out.push(b'"');
-    if let Cow::Owned(text) = unescaped(spelled)? {
-        for byte in text {
+    if is_shortest(spelled) {
+        out.extend_from_slice(spelled);
+    } else {
+        for byte in unescaped(spelled)?.iter().copied() {
             match byte {
                 b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
                 8 => out.extend_from_slice(b"\\b"),
@@ -143,8 +172,6 @@ fn put_string(spelled: &[u8], out: &mut Vec<u8>) -> Option<()> {
                 _ => out.push(byte),
             }
         }
-    } else {
-        out.extend_from_slice(spelled);
     }
     out.push(b'"');
     Some(())
@@ -173,6 +200,7 @@ mod tests {
                 r#"{"é":{"NULL":true},"z":{"M":{}},"yy":{"SS":["b","a"]}}"#,
                 r#"{"z": {"M": {}}, "yy": {"SS": ["b", "a"]}, "é": {"NULL": true}}"#,
             ),
+            (r#""\"\\\b\f\n\r\t""#, r#""\"\\\b\f\n\r\t""#),
             (r#""a\u000a\u0001\/\"\u00e9😀""#, "\"a\\n\\u0001/\\\"é😀\""),
             ("[1,-2,null,false]", "[1, -2, null, false]"),
             // a name is as long as what it spells

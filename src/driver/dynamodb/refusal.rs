@@ -26,7 +26,7 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// Slow down. At least one reason; nothing happened.
     Throttled(Vec<ThrottleReason>),
-    /// The condition of a write does not hold: an item with this key is there. It was charged, but no answer says how much.
+    /// The condition of a write does not hold: of a put, an item with this key is there. It was charged, but no answer says how much.
     ConditionFailed,
     /// Timeout, lost connection, 5xx: it may have happened, or not.
     Unknown,
@@ -199,7 +199,10 @@ fn sort(asked: Asked<'_>, reply: Reply) -> Refusal {
         return refusal(RefusalKind::Unknown, message);
     }
     if code == "ConditionalCheckFailedException" {
-        return refusal(RefusalKind::ConditionFailed, format!("table {} has an item with this key", asked.table));
+        return refusal(
+            RefusalKind::ConditionFailed,
+            format!("table {}: the condition of {} does not hold", asked.table, asked.call),
+        );
     }
     if let Some(message) = denied(asked, &reply) {
         return refusal(RefusalKind::Denied, message);

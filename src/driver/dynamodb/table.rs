@@ -36,6 +36,14 @@ pub struct TableDescription {
     pub stream_arn: Option<String>,
 }
 
+impl TableDescription {
+    /// What differs when the table was deleted and made again: its id, or its ARN where a server gives none.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        if self.id.is_empty() { self.arn.clone() } else { self.id.clone() }
+    }
+}
+
 /// A global index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexDescription {

@@ -3,6 +3,7 @@
 //! Text goes as its UTF-8 bytes; so do bytes, unless their column goes as hex digits. The empty text stays apart from
 //! NULL, and a text that reads `\N` from NULL, since its backslash is doubled.
 
+use crate::model::hex;
 use crate::model::rows::CellRef;
 use std::io::Write as _;
 
@@ -21,7 +22,9 @@ pub(super) fn row<'c>(cells: impl Iterator<Item = CellRef<'c>>, hex: &[bool], ou
             CellRef::Int(value) => drop(write!(out, "{value}")),
             // the shortest text that reads back as this very number
             CellRef::Double(value) => drop(write!(out, "{value:e}")),
-            CellRef::Text(bytes) | CellRef::Bytes(bytes) if hex.get(column) == Some(&true) => digits(bytes, out),
+            CellRef::Text(bytes) | CellRef::Bytes(bytes) if hex.get(column) == Some(&true) => {
+                hex::push_upper(bytes, out)
+            }
             CellRef::Text(bytes) | CellRef::Bytes(bytes) => escaped(bytes, out),
         }
     }
@@ -45,11 +48,6 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-fn digits(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Pages of the target's rows, with what is needed of each row: its sort key and its digest.
 
-use super::Comparing;
 use super::join::Side;
+use super::{Comparing, Theirs};
 use crate::driver::session::Appended;
 use crate::error::{Error, Result};
 use crate::model::counts::{Digest, KeyCell};
 use crate::model::rows::Rows;
 use crate::sink::scan::{Columns, KeyBounds, LOOKUP_MAX};
-use crate::spill::key;
+use crate::spill::key::{self, KeyKind};
 use std::ops::Bound;
 
 /// Bytes of a page: the rows that would exceed it are asked for again.
@@ -29,6 +29,16 @@ pub(super) struct Page {
 }
 
 impl Page {
+    /// Of rows whose key is in the columns `key`; the digests, if there are any, are still to come.
+    pub(super) fn new(rows: Rows, key: &[usize], kinds: &[KeyKind]) -> Self {
+        let (mut keys, mut ends) = (Vec::new(), Vec::with_capacity(rows.len()));
+        for row in 0..rows.len() {
+            key::encode(key.iter().map(|column| rows.cell(row, *column)), kinds, &mut keys);
+            ends.push(keys.len());
+        }
+        Page { rows, digests: Vec::new(), keys, ends, order: Vec::new() }
+    }
+
     /// The sort key of a row.
     pub(super) fn key(&self, row: usize) -> &[u8] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
@@ -119,6 +129,12 @@ impl Pages {
 /// The rows of some keys.
 pub(super) async fn looked_up(sink: &Comparing, side: &Side, table: usize, keys: Vec<Vec<KeyCell>>) -> Result<Page> {
     let mut all = Rows::new(side.stored.width(Columns::All));
+    if let Theirs::Keys(store) = &sink.theirs {
+        for chunk in keys.chunks(LOOKUP_MAX) {
+            all.append_rows(&store.rows(table, chunk).await?);
+        }
+        return prepare(sink, side, table, all, Columns::All).await;
+    }
     // What does not fit is asked for again: fewer keys at a time.
     let mut waiting: Vec<&[Vec<KeyCell>]> = keys.chunks(LOOKUP_MAX).collect();
     while let Some(chunk) = waiting.pop() {
@@ -148,16 +164,12 @@ async fn prepare(sink: &Comparing, side: &Side, table: usize, rows: Rows, column
         Columns::Key => (0..side.key.len()).collect(),
     };
     let preparing = tokio::task::spawn_blocking(move || {
-        let (mut keys, mut ends, mut digests) = (Vec::new(), Vec::with_capacity(rows.len()), Vec::new());
-        let mut digester = (columns == Columns::All).then(|| narrow.digester());
-        for row in 0..rows.len() {
-            key::encode(key.iter().map(|column| rows.cell(row, *column)), &kinds, &mut keys);
-            ends.push(keys.len());
-            if let Some(digester) = &mut digester {
-                digests.push(digester.digest(table, &rows, row));
-            }
+        let mut page = Page::new(rows, &key, &kinds);
+        if columns == Columns::All {
+            let mut digester = narrow.digester();
+            page.digests = (0..page.rows.len()).map(|row| digester.digest(table, &page.rows, row)).collect();
         }
-        Page { rows, digests, keys, ends, order: Vec::new() }
+        page
     });
     preparing.await.map_err(|_| Error::internal("digesting the target's rows died"))
 }

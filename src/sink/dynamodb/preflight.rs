@@ -28,8 +28,7 @@ pub async fn inspect(db: &DynamoDb, table: &str, key: &[KeyAttribute]) -> Result
         )));
     }
     let (empty_at_start, warnings) = emptiness(db, table).await?;
-    let identity = if description.id.is_empty() { description.arn } else { description.id };
-    let tables = vec![TargetTable { name: table.to_owned(), identity, empty_at_start }];
+    let tables = vec![TargetTable { name: table.to_owned(), identity: description.identity(), empty_at_start }];
     Ok(Inspected { tables, warnings })
 }
 

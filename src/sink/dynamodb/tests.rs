@@ -158,6 +158,7 @@ fn sink(table: &Arc<FakeTable>, mapping: &Mapping, on_conflict: OnConflict, guar
     let monitor: Arc<dyn Monitor> = Arc::new(Monitors::default());
     let journal = SqlSink::new(pool, mapping.tables(), Dialect::Sqlite, usize::MAX, journal, Arc::clone(&monitor));
     let options = DynamoDbSinkOptions {
+        again: false,
         key: vec!["pk".into()],
         table: "t".into(),
         on_conflict,

@@ -28,7 +28,6 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +48,8 @@ pub(super) struct Writing<'s> {
     batch: &'s Batch,
     rows: &'s TableRows,
     queue: Mutex<Queue<Task>>,
-    present: AtomicU64,
+    /// Rows whose keys other items have.
+    present: Mutex<Vec<u32>>,
     rejects: Mutex<Vec<Reject>>,
 }
 
@@ -95,7 +95,7 @@ impl<'s> Writing<'s> {
             batch,
             rows,
             queue: Mutex::new(queue),
-            present: AtomicU64::new(0),
+            present: Mutex::new(Vec::new()),
             rejects: Mutex::new(Vec::new()),
         }
     }
@@ -117,17 +117,22 @@ impl<'s> Writing<'s> {
         }
     }
 
+    /// The rows of items that were not put, since other items have their keys. To be asked when all workers have ended.
+    pub(super) fn present(&self) -> Vec<u32> {
+        lock(&self.present).clone()
+    }
+
     /// How the items ended. To be asked when all workers have ended.
     pub(super) fn settled(self) -> Settled {
         let mut counts = self.batch.counts();
         let rejects = self.rejects.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let present = self.present.into_inner();
+        let present = self.present.into_inner().unwrap_or_else(PoisonError::into_inner).len() as u64;
         if let Some(outcomes) = counts.tables.first_mut() {
             outcomes.present += present;
             outcomes.rejected += rejects.len() as u64;
             outcomes.written -= present + rejects.len() as u64;
         }
-        Settled { counts, rejects }
+        Settled { rejects, ..Settled::counted(counts) }
     }
 
     /// How many writes wait.
@@ -191,7 +196,7 @@ impl<'s> Writing<'s> {
     async fn put_if_absent(&self, row: u32, waits: &mut Waits) -> Result<(), Error> {
         let units = self.units(row);
         let partition_key = self.sink.options.key.first().map(String::as_str).unwrap_or_default();
-        let mut may_be_ours = false;
+        let mut may_be_ours = self.sink.options.again;
         loop {
             let admission = self.admit(waits.lane, units).await;
             let permit = self.sink.in_flight.acquire().await;
@@ -230,7 +235,7 @@ impl<'s> Writing<'s> {
         if guarded && !may_be_ours && self.sink.options.source_stands_still {
             return Err(self.collision(row));
         }
-        self.present.fetch_add(1, Ordering::Relaxed);
+        lock(&self.present).push(row);
         Ok(())
     }
 

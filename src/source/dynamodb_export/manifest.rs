@@ -5,6 +5,7 @@ use super::location::incomplete;
 use crate::driver::objects::{Md5, Objects};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::moment_micros;
+use crate::model::hex;
 use serde::Deserialize;
 use sha2::Digest;
 use std::collections::HashSet;
@@ -229,7 +230,7 @@ pub(super) fn check_totals(name: &str, summary: &Summary, files: &[DataFile]) ->
 
 /// The SHA-256 of `bytes` in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::lower(&sha2::Sha256::digest(bytes))
 }
 
 #[cfg(test)]

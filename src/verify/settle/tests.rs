@@ -123,6 +123,7 @@ async fn settle(paper: &Paper, script: Script, hand: Option<&Hand>, accounted: A
         patience: Patience { pauses: vec![Duration::from_millis(1); 3], rounds: 6 },
         accounted,
         tables: &tables,
+        is_items: false,
         show_values: false,
         monitor: &Monitors::default(),
     };
@@ -208,6 +209,7 @@ async fn a_stop_leaves_the_candidate_open() {
         patience: Patience::live(),
         accounted: Accounted::new(),
         tables: &[],
+        is_items: false,
         show_values: false,
         monitor: &Monitors::default(),
     };
