@@ -23,6 +23,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use world::{sequence_of, sequence_text};
 
+/// Answers in a row that hold a record back.
+const HELD_BACK_MAX: u32 = 2;
+
 /// How often what goes wrong: shares of requests, drawn independently.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StreamFaults {
@@ -342,6 +345,8 @@ impl State {
         }
         let most = if self.faults.most == 0 { 1000 } else { 1 + chance as usize % self.faults.most };
         let left = shard.records.len() - place;
+        // never so often that it would look like the end
+        let empty = empty && left > 0 && shard.held_back < HELD_BACK_MAX;
         let count = if empty { 0 } else { most.min(left) };
         let records: Vec<Value> =
             shard.records[place..place + count].iter().map(|record| self.world.json(record)).collect();
@@ -353,7 +358,8 @@ impl State {
         }
         let shard = &mut self.world.shards[at];
         (shard.read, shard.end_told) = (true, shard.end_told || ends);
-        if empty && left > 0 {
+        shard.held_back = if empty { shard.held_back + 1 } else { 0 };
+        if empty {
             self.note("empty");
         }
         (200, json)

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Empty answers in a row, after a listing, after which a shard counts as read to where it is: a stream may answer empty before it gives
 /// the next record.
-const EMPTY_ENOUGH: u32 = 3;
+const EMPTY_ENOUGH: u32 = 5;
 
 /// A shard's pauses grow after so many empty answers each, up to so many times the first: an idle shard is asked about once
 /// a second.

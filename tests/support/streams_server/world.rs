@@ -34,6 +34,8 @@ pub(crate) struct Shard {
     pub(crate) end_told: bool,
     /// A reader was given something of it.
     pub(crate) read: bool,
+    /// Answers in a row that were empty although there was a record.
+    pub(crate) held_back: u32,
 }
 
 /// One change.
@@ -221,6 +223,7 @@ impl World {
             late,
             end_told: false,
             read: false,
+            held_back: 0,
         });
     }
 
