@@ -101,7 +101,7 @@ async fn insert_by_table(admin: &mut MySqlConnection, database: &Database) -> St
     let most = "SELECT, UPDATE, DELETE, CREATE, INDEX, ALTER";
     execute(admin, &format!("GRANT {most} ON {name}.* TO transvase@'%'")).await;
     let grant = |table: &str| format!("GRANT CREATE, INSERT ON {name}.{table} TO transvase@'%'");
-    for table in ["runs", "units", "fences", "leases", "ledger", "rejects", "spills", "pieces"] {
+    for table in ["runs", "units", "fences", "leases", "ledger", "rejects", "spills", "pieces", "loads"] {
         execute(admin, &grant(&format!("_transvase_{table}"))).await;
     }
     execute(admin, &grant("orders")).await;
