@@ -13,6 +13,7 @@ use crate::driver::session::Session;
 use crate::mapping::Table;
 use crate::model::batch::{Batch, TableRows};
 use crate::model::dialect::Dialect;
+use crate::model::hex;
 use crate::model::reject::Reject;
 use crate::model::rows::CellRef;
 use crate::spill::key::{self, KeyKind};
@@ -53,9 +54,7 @@ impl Tombstones {
         let named = tombstones::named(session, name, &digests).await?;
         Ok(order.iter().zip(&digests).filter(|(_, digest)| named.contains(*digest)).map(|(row, _)| *row).collect())
     }
-}
 
-impl Tombstones {
     /// Leaves tombstones for what a batch of changes is about to remove. False when none are wanted: the tables are loaded.
     pub(super) async fn leave(&self, session: &mut Session, batch: &Batch) -> FaultResult<bool> {
         let Some(changes) = batch.changes.as_ref().filter(|_| !self.names.is_empty()) else { return Ok(false) };
@@ -106,5 +105,5 @@ impl Tombstones {
 pub fn digest<'a>(key: impl Iterator<Item = CellRef<'a>>, kinds: &[KeyKind]) -> String {
     let mut bytes = Vec::new();
     key::encode(key, kinds, &mut bytes);
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::lower(&Sha256::digest(&bytes))
 }
