@@ -23,6 +23,7 @@ mod incremental;
 mod indexes;
 mod into_dynamo;
 mod keys;
+mod live;
 mod load;
 mod plan;
 mod preflight;

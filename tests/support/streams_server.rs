@@ -245,7 +245,7 @@ impl State {
         let (segment, of) = (body["Segment"].as_u64().unwrap_or(0), body["TotalSegments"].as_u64().unwrap_or(1));
         let is_there = |key: &&String| u64::from(crc32fast::hash(key.as_bytes())) % of == segment;
         let items: Vec<Value> = (self.world.items.keys().filter(is_there))
-            .map(|key| json!({"id": {"S": key}, "version": {"N": self.world.items[key].to_string()}}))
+            .map(|key| (self.world.dress)(key, self.world.items[key]))
             .collect();
         json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items,
             "ConsumedCapacity": {"TableName": TABLE, "CapacityUnits": 0.5}})

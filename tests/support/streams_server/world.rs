@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) stream: u32,
     /// Every record says that it is a REMOVE.
     pub(crate) lies: bool,
+    /// The item that a key's version is.
+    pub(crate) dress: fn(&str, u64) -> Value,
     script: Vec<Act>,
     keys: u32,
     late: u32,
@@ -109,6 +111,7 @@ impl World {
             view: "NEW_AND_OLD_IMAGES".into(),
             stream: 1,
             lies: false,
+            dress: |key, version| json!({"id": {"S": key}, "version": {"N": version.to_string()}}),
             script: Vec::new(),
             keys: plot.keys,
             late: 0,
@@ -252,7 +255,6 @@ impl World {
 
     /// A record as the service gives it.
     pub(crate) fn json(&self, record: &Record) -> Value {
-        let image = |version: u64| json!({"id": {"S": record.key}, "version": {"N": version.to_string()}});
         let mut change = json!({
             "ApproximateCreationDateTime": BEGAN + record.sequence / 1000,
             "Keys": {"id": {"S": record.key}},
@@ -261,10 +263,10 @@ impl World {
             "StreamViewType": self.view,
         });
         if let Some(version) = record.version {
-            change["NewImage"] = image(version);
+            change["NewImage"] = (self.dress)(&record.key, version);
         }
         if record.existed {
-            change["OldImage"] = image(0);
+            change["OldImage"] = (self.dress)(&record.key, 0);
         }
         let name = match (record.version, record.existed) {
             _ if self.lies => "REMOVE",
