@@ -172,6 +172,9 @@ impl Backfill {
             true => Create::TablesAndIndexes,
         };
         self.settings.tables = self.inspect(create).await?;
+        if self.source.description().changes {
+            self.destination.check_changeable(&self.pool, &self.mapping).await?;
+        }
         let (settings, state) = match stored {
             Some(stored) => stored,
             None => {

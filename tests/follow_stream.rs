@@ -5,6 +5,7 @@ use crate::support::canon;
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::engine::{Engine, Outcome};
 use crate::support::orders::block_on;
+use crate::support::servers::{BOTH, execute, shared};
 use crate::support::streams_server::{Plot, StreamFaults, StreamsServer, TABLE, World};
 use crate::support::transvase::{Target, soak, sqlite, targets, text};
 use serde_json::{Value, json};
@@ -34,9 +35,14 @@ fn faults(seed: u64) -> StreamFaults {
 }
 
 /// `transvase VERB` between the server at `url` and the target.
-fn engine(verb: &str, from: &str, url: &str, target: &Target, args: &[&str]) -> Engine {
-    let to = target.url();
-    let mut engine = Engine::new(&[verb, "--from", from, "--to", &to, "--endpoint-url", url, "--lease-seconds", "2"]);
+pub(crate) fn engine(verb: &str, from: &str, url: &str, target: &Target, args: &[&str]) -> Engine {
+    engine_to(verb, from, url, (target, &target.url()), args)
+}
+
+/// The same as another user of the target's.
+fn engine_to(verb: &str, from: &str, url: &str, (target, to): (&Target, &str), args: &[&str]) -> Engine {
+    let mut engine =
+        Engine::new(&[verb, "--from", from, "--to", to, "--endpoint-url", url]).env("TRANSVASE_LEASE_SECONDS", "2");
     if let Target::Server(database) = target {
         let ca = database.ca_file.display().to_string();
         engine = engine.args(&["--tls-ca", &ca]).env("MYSQL_PWD", database.password());
@@ -44,12 +50,12 @@ fn engine(verb: &str, from: &str, url: &str, target: &Target, args: &[&str]) -> 
     AWS_ENVIRONMENT.into_iter().fold(engine.args(args), |engine, (name, value)| engine.env(name, value)).report()
 }
 
-fn backfill(url: &str, target: &Target, args: &[&str]) -> Engine {
+pub(crate) fn backfill(url: &str, target: &Target, args: &[&str]) -> Engine {
     let from = format!("dynamodb://{TABLE}");
     engine("backfill", &from, url, target, &["--read-capacity", "unlimited", "--segments", "4"]).args(args)
 }
 
-fn follow(url: &str, target: &Target, args: &[&str]) -> Engine {
+pub(crate) fn follow(url: &str, target: &Target, args: &[&str]) -> Engine {
     engine("follow", &format!("streams://{TABLE}"), url, target, args)
 }
 
@@ -66,7 +72,7 @@ fn catch_up(server: &StreamsServer, target: &Target, args: &[&str]) -> Outcome {
 }
 
 /// The version of each key in the target.
-async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> {
+pub(crate) async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> {
     let rows = target.rows(&format!("SELECT id, item FROM {table}")).await;
     let version = |row: &Vec<Option<Vec<u8>>>| {
         let item: Value = serde_json::from_slice(row[1].as_ref().unwrap()).unwrap();
@@ -89,7 +95,7 @@ fn records(server: &StreamsServer) -> u64 {
 }
 
 /// Fails unless the report accounts for every record once.
-fn assert_counted(server: &StreamsServer, outcome: &Outcome, what: &str) {
+pub(crate) fn assert_counted(server: &StreamsServer, outcome: &Outcome, what: &str) {
     let count = |name: &str| outcome.number(&format!("/{name}"));
     let (read, skipped) = (count("read"), count("skipped"));
     assert_eq!(read - skipped, records(server), "{what}: {}", outcome.stdout);
@@ -218,6 +224,45 @@ async fn nothing_is_followed_that_was_not_captured_before_it_was_copied_to_its_e
 }
 
 #[tokio::test]
+async fn a_user_who_may_not_delete_is_told_so_before_anything_is_captured_or_followed() {
+    let server = StreamsServer::start(World::new(plot(75)), StreamFaults::default());
+    for kind in BOTH {
+        let database = shared(kind).database().await;
+        let (name, password) = (database.name.clone(), database.password());
+        let poor = format!("poor_{name}");
+        let grants = format!(
+            "CREATE USER {poor}@'%' IDENTIFIED BY '{password}'; \
+             GRANT SELECT, INSERT, UPDATE, CREATE ON {name}.* TO {poor}@'%'"
+        );
+        execute(&mut shared(kind).admin().await, &grants).await;
+        let target = Target::server(database);
+        let to = target.url().replacen("transvase@", &format!("{poor}@"), 1);
+        let refused = |outcome: Outcome| {
+            let outcome = outcome.expect(2);
+            let parts = ["table changing: changes replace and delete rows", "DELETE command denied"];
+            assert!(parts.iter().all(|part| outcome.stderr.contains(part)), "{}", outcome.stderr);
+        };
+        let table = format!("dynamodb://{TABLE}");
+        let args = ["--read-capacity", "unlimited", "--capture"];
+        refused(engine_to("backfill", &table, &server.url(), (&target, &to), &args).run());
+        backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+        // it may do all that a backfill does
+        let control = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+                       AND table_name LIKE '\\_transvase%'";
+        for row in target.rows(control).await {
+            let grant = format!("GRANT DELETE ON {name}.{} TO {poor}@'%'", text(&row[0]));
+            execute(&mut shared(kind).admin().await, &grant).await;
+        }
+        let stream = format!("streams://{TABLE}");
+        let args = ["--until", "caught-up"];
+        refused(engine_to("follow", &stream, &server.url(), (&target, &to), &args).run());
+        let grant = format!("GRANT DELETE ON {name}.changing TO {poor}@'%'");
+        execute(&mut shared(kind).admin().await, &grant).await;
+        engine_to("follow", &stream, &server.url(), (&target, &to), &args).run().expect(0);
+    }
+}
+
+#[tokio::test]
 async fn deletes_of_what_has_expired_leave_their_rows_when_they_are_to_be_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let target = sqlite(folder.path());
@@ -258,9 +303,7 @@ fn application(server: &DynamoServer, over: Arc<AtomicBool>) -> std::thread::Joi
 fn the_emulators_table_is_copied_and_followed_while_an_application_writes_to_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = DynamoServer::start();
-    let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"});
-    let table = json!({"TableName": TABLE, "BillingMode": "PAY_PER_REQUEST", "StreamSpecification": stream});
-    server.create_from(table, "id:S");
+    server.create_streamed(TABLE, "id:S");
     server.create("copied", "id:S");
     let over = Arc::new(AtomicBool::new(false));
     let application = application(&server, Arc::clone(&over));
