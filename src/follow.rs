@@ -40,6 +40,8 @@ pub struct Options {
     pub health: HealthOptions,
     /// Where large files may be kept for a while.
     pub spill_dir: PathBuf,
+    /// Of a stream: where rejects go. Each window has a file of its own.
+    pub rejects: Option<PathBuf>,
     /// How wide.
     pub pipeline: pipeline::Options,
 }

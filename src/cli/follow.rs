@@ -92,6 +92,10 @@ pub struct FollowArgs {
     /// Stop after so many rejects in a window, or such a share of its changes (once 10,000 were read).
     #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
     pub max_rejects: String,
+    /// Of a stream: where rejects are written at the end, as JSON lines, mode 0600 [default: RUN.stream.rejects.jsonl, if
+    /// there are any].
+    #[arg(long, env = "TRANSVASE_REJECTS", value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
     /// Where to write the report as JSON.
     #[arg(long, env = "TRANSVASE_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -111,10 +115,10 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
     if let Some(table) = args.changes.from.strip_prefix(follow_stream::STREAM) {
         return Box::pin(follow_stream::follow(args, table, typed)).await;
     }
-    if args.until.is_some() || args.ttl_deletes == TtlDeletesArg::Skip {
+    if args.until.is_some() || args.ttl_deletes == TtlDeletesArg::Skip || args.rejects.is_some() {
         return Err(Error::config(
-            "--until and --ttl-deletes are for a stream (--from streams://TABLE): a chain has an end, and does not tell \
-             who deleted an item",
+            "--until, --ttl-deletes and --rejects are for a stream (--from streams://TABLE): a chain has an end, does not \
+             tell who deleted an item, and each of its windows has a file of rejects",
         ));
     }
     let started = Instant::now();
@@ -124,6 +128,7 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
         run: args.run.clone(),
         health: config::health(&args.spare, to.state())?,
         spill_dir: spill_dir.clone(),
+        rejects: None,
         pipeline: config::width(&args.width, false, config::max_rejects(&args.max_rejects)?)?,
     };
     let (screen, meter) = (Arc::new(Screen::default()), Arc::new(Meter::default()));

@@ -49,6 +49,7 @@ pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<Exit
         run: args.run.clone(),
         health: config::health(&args.spare, to.state())?,
         spill_dir: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
+        rejects: args.rejects.clone(),
         pipeline: config::width(&args.width, true, config::max_rejects(&args.max_rejects)?)?,
     };
     let writers = options.pipeline.writers;

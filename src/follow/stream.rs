@@ -6,6 +6,7 @@
 
 use super::{Options, find_copy};
 use crate::backfill::{self, Backfill, LoadOrder};
+use crate::checkpoint::follows::stream_run as run_name;
 use crate::checkpoint::run::{Checkpoint, RunState, name_of};
 use crate::driver::pool::Pool;
 use crate::error::{Error, Result};
@@ -16,12 +17,6 @@ use crate::sink::destination::Destination;
 use crate::sink::load_method::LoadMethod;
 use crate::source::Source;
 use std::sync::Arc;
-
-/// The name of the run that follows the stream of a copy.
-#[must_use]
-pub fn run_name(copy: &str) -> String {
-    name_of(&format!("{copy}.stream"))
-}
 
 /// Keeps the capture of `source` in the target before the table is copied by run `copy`, whose options these are; what
 /// an earlier call kept stays. Creates control tables, and target tables as the copy would. Whether it was kept now.
@@ -53,7 +48,8 @@ pub async fn capture(
              --capture --restart"
         )));
     }
-    let options = run_options(run, options.clone());
+    // what the copy rejects has a file of its own
+    let options = run_options(run, backfill::Options { rejects: None, ..options.clone() });
     let prepared = Backfill::prepare(source, mapping, destination, options).await?;
     Ok(prepared.state() == RunState::New)
 }
@@ -90,7 +86,7 @@ pub async fn prepare(
         load_method: LoadMethod::Insert,
         create_tables: false,
         defer_indexes: false,
-        rejects: None,
+        rejects: options.rejects,
         health: options.health,
         load_order: LoadOrder::Arrival,
         spill_dir: options.spill_dir,
@@ -108,7 +104,6 @@ fn run_options(run: String, options: backfill::Options) -> backfill::Options {
         on_conflict: OnConflict::Replace,
         load_method: LoadMethod::Insert,
         load_order: LoadOrder::Arrival,
-        rejects: None,
         ..options
     }
 }

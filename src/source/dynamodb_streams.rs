@@ -16,6 +16,7 @@ pub mod tree;
 mod watch;
 
 use super::{Description, Source, UnitReader};
+use crate::checkpoint::follows::STREAM;
 use crate::driver::dynamodb::TableDescription;
 use crate::driver::streams::{StreamRefusal, Streams};
 use crate::error::{Error, Result};
@@ -123,7 +124,7 @@ impl DynamoDbStreams {
         };
         let description = Description {
             table: table.name.clone(),
-            identity: format!("stream {arn}"),
+            identity: format!("{STREAM}{arn}"),
             units: Vec::new(),
             items: 0,
             bytes: None,

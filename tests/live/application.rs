@@ -23,7 +23,7 @@ const BUSY: u64 = 25;
 
 /// A table that changes, and its stream.
 pub(super) enum Source {
-    Emulator { server: DynamoServer, application: Option<Application> },
+    Emulator { server: Arc<DynamoServer>, application: Option<Application> },
     Lineages(Box<StreamsServer>),
 }
 
@@ -37,14 +37,13 @@ impl Source {
     /// The emulator's table, an application writing to it from now on.
     pub(super) fn emulator(seed: u64) -> Source {
         let server = DynamoServer::start();
-        let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
-        let table = json!({"TableName": TABLE, "BillingMode": "PAY_PER_REQUEST", "StreamSpecification": stream});
-        server.create_from(table, "id:S");
+        server.create_streamed(TABLE, "id:S");
         server.create(COPY, "id:S");
         let truth: BTreeMap<String, u64> = (0..KEYS).map(|at| (key(at), at + 1)).collect();
         server.load(TABLE, truth.iter().map(|(key, version)| dress(key, *version)));
         let over = Arc::new(AtomicBool::new(false));
-        let writer = Writer { server: server.database.clone(), rng: StdRng::seed_from_u64(seed), truth, version: KEYS };
+        let server = Arc::new(server);
+        let writer = Writer { server: Arc::clone(&server), rng: StdRng::seed_from_u64(seed), truth, version: KEYS };
         let thread = std::thread::spawn({
             let over = Arc::clone(&over);
             move || writer.write(&over)
@@ -125,7 +124,7 @@ fn key(at: u64) -> String {
 
 /// The application.
 struct Writer {
-    server: dynoxide::Database,
+    server: Arc<DynamoServer>,
     rng: StdRng,
     truth: BTreeMap<String, u64>,
     version: u64,
@@ -149,8 +148,7 @@ impl Writer {
     }
 
     fn put(&mut self, key: &str) {
-        let request = json!({"TableName": TABLE, "Item": dress(key, self.version)});
-        self.server.put_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
+        self.server.put(TABLE, &dress(key, self.version));
         self.truth.insert(key.to_owned(), self.version);
     }
 
@@ -165,13 +163,12 @@ impl Writer {
         }
         let request = json!({"TableName": TABLE, "Key": {"id": id}, "UpdateExpression": format!("SET {}", sets.join(", ")),
             "ExpressionAttributeNames": names, "ExpressionAttributeValues": values});
-        self.server.update_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
+        self.server.database.update_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
         self.truth.insert(key.to_owned(), self.version);
     }
 
     fn delete(&mut self, key: &str) {
-        let request = json!({"TableName": TABLE, "Key": {"id": {"S": key}}});
-        self.server.delete_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
+        self.server.delete(TABLE, &json!({"id": {"S": key}}));
         self.truth.remove(key);
     }
 }
