@@ -4,6 +4,7 @@
 //! One seed is one story: which source, whether the follower begins beside the copy, which shape, and when who dies.
 
 mod application;
+mod guards;
 mod shapes;
 mod story;
 

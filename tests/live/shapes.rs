@@ -77,7 +77,10 @@ impl Shape {
             Shape::Document => Vec::new(),
             Shape::Typed => {
                 let file = folder.join("live.toml");
-                std::fs::write(&file, MAPPING).unwrap();
+                // once: another process may be reading it
+                if !file.exists() {
+                    std::fs::write(&file, MAPPING).unwrap();
+                }
                 vec!["--mapping".into(), file.display().to_string()]
             }
         }
@@ -122,7 +125,7 @@ fn typed(key: &str, version: u64) -> Option<Vec<String>> {
     let (table, id) = match kind(version) {
         "order" => ("orders", key),
         "user" => ("users", key),
-        "note" if key.starts_with("key-0") => ("notes", &key["key-".len()..]),
+        "note" if key.starts_with("key-0") => ("notes", key.strip_prefix("key-")?),
         _ => return None,
     };
     let note = dress(key, version)["note"]["S"].as_str().unwrap().to_owned();

@@ -174,7 +174,8 @@ impl Story<'_> {
             std::thread::sleep(Duration::from_millis(rng.random_range(0..400)));
             running.signal(if rng.random_bool(0.5) { "TERM" } else { "KILL" });
             let stopped = running.wait(LIMIT);
-            assert!(stopped.code() == Some(4) || stopped.signal() == Some(9), "{about}: {stopped:?}");
+            // or told so before it listens
+            assert!(stopped.code() == Some(4) || stopped.signal().is_some(), "{about}: {stopped:?}");
             self.source.forget_readers();
         }
         let (truth, followed) = self.catch_up(&mut rng, &about);
