@@ -8,6 +8,7 @@
 //! does to a target.
 
 pub mod capture;
+pub mod hand_over;
 pub mod lineage;
 mod listing;
 mod reader;
@@ -76,6 +77,8 @@ pub enum Begin {
 pub struct DynamoDbStreams {
     shared: Arc<Shared>,
     description: Description,
+    /// When the stream was switched on, where the service tells.
+    created: Option<u64>,
 }
 
 /// What the readers of all lineages share.
@@ -106,7 +109,7 @@ impl DynamoDbStreams {
         let described = describe(&driver, arn).await?;
         let view = if described.view.is_empty() { table.stream_view.as_deref() } else { Some(described.view.as_str()) };
         check_view(&table.name, view)?;
-        let now = wall();
+        let (now, created) = (wall(), described.created);
         let capture = match options.begin {
             Begin::Now => Capture::of_leaves(arn, &described.tree, now)?,
             Begin::Horizon => Capture::of_horizon(arn, &described.tree, now)?,
@@ -131,7 +134,7 @@ impl DynamoDbStreams {
             derived: None,
             changes: true,
         };
-        let mut streams = DynamoDbStreams { shared: Arc::new(shared), description };
+        let mut streams = DynamoDbStreams { shared: Arc::new(shared), description, created };
         streams.cut()?;
         Ok(streams)
     }

@@ -7,6 +7,7 @@
 //! hours at most, since shards are rolled over. LATEST would be no position: nothing keeps it for longer than an iterator
 //! lives, and TRIM_HORIZON moves silently past what was trimmed, which a sequence number does not.
 
+use super::hand_over::HandOver;
 use super::tree::Tree;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,13 @@ pub struct Capture {
     /// Shards that are not read, since all of them is older, each with the lineage that inherits what may still turn up
     /// as their children.
     pub passed: BTreeMap<String, u32>,
+    /// Where it joins on to a copy that was made without a capture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOver>,
+    /// There: which shard each of the others continues. By the time that they are read some of them may be forgotten, and
+    /// what continues them must be found all the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub continues: BTreeMap<String, String>,
 }
 
 /// The first shard of a lineage.
@@ -69,6 +77,21 @@ impl Capture {
         Ok(Capture { passed: BTreeMap::new(), ..capture })
     }
 
+    /// Captures all that a listing holds, to join on to a copy: what lies before the hand-over is in the target.
+    ///
+    /// # Errors
+    /// As [`Capture::of_leaves`].
+    pub fn joining(stream: &str, tree: &Tree, now: u64, hand_over: HandOver) -> Result<Capture> {
+        let mut capture = Capture::of_horizon(stream, tree, now)?;
+        capture.lineages.iter_mut().for_each(|root| root.position.since = hand_over.from);
+        let parent = |(id, shard): (&str, &super::tree::Shard)| {
+            let parent = shard.parent.as_ref().filter(|parent| tree.get(parent).is_some())?;
+            Some((id.to_owned(), parent.clone()))
+        };
+        capture.continues = tree.iter().filter_map(parent).collect();
+        Ok(Capture { hand_over: Some(hand_over), ..capture })
+    }
+
     fn of(stream: &str, tree: &Tree, now: u64, is_root: impl Fn(&str) -> bool) -> Result<Capture> {
         let roots: Vec<_> = tree.iter().filter(|(id, _)| is_root(id)).collect();
         let mut passed = BTreeMap::new();
@@ -87,7 +110,15 @@ impl Capture {
             shard: (*id).to_owned(),
             position: Position { read: None, start: shard.start.clone(), since: now },
         };
-        Ok(Capture { stream: stream.to_owned(), taken: now, lineages: roots.iter().map(root).collect(), passed })
+        let lineages = roots.iter().map(root).collect();
+        Ok(Capture {
+            stream: stream.to_owned(),
+            taken: now,
+            lineages,
+            passed,
+            hand_over: None,
+            continues: BTreeMap::new(),
+        })
     }
 
     /// Whether the capture knows the shard already, as one to be read or one that is not.

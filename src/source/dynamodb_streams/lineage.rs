@@ -65,9 +65,17 @@ impl Lineage {
         self.reading.get(shard)
     }
 
-    /// Takes in the shards of a listing that continue what was read to its end. Whether there were any.
+    /// Takes in the shards of a listing, and those that a capture which joins on has met, that continue what was read to its
+    /// end. Whether there were any.
     pub fn grow(&mut self, tree: &Tree, capture: &Capture, unit: UnitId, now: u64) -> bool {
         let before = self.reading.len();
+        let from = capture.hand_over.map_or(now, |hand_over| hand_over.from);
+        for (id, parent) in &capture.continues {
+            if self.ended.contains_key(parent) && !self.reading.contains_key(id) && !self.ended.contains_key(id) {
+                let start = tree.get(id).and_then(|shard| shard.start.clone());
+                self.reading.insert(id.clone(), Position { read: None, start, since: from });
+            }
+        }
         for (id, shard) in tree.iter() {
             let Some(parent) = &shard.parent else { continue };
             let is_ours = self.ended.contains_key(parent) || capture.heir_of(parent) == Some(unit);

@@ -34,7 +34,7 @@ const PAUSE_GROWS: (u32, u32) = (8, 4);
 const CURRENT: u64 = 2;
 
 /// A place without a sequence number is good for so long, in seconds: nothing that came after it can be trimmed yet.
-const HORIZON_IS_SAFE: u64 = KEPT * 5 / 6;
+pub(super) const HORIZON_IS_SAFE: u64 = KEPT * 5 / 6;
 
 /// Reads one lineage.
 pub(super) struct LineageReader {
@@ -59,7 +59,8 @@ struct Cursor {
     empty: u32,
     /// Waits of the requests that failed one after the other.
     backoff: Option<Backoff>,
-    /// The server does not take the shard's first sequence number as a place.
+    /// What the position names is no place: the server does not take the shard's first sequence number, or what comes
+    /// next was trimmed and is in the target.
     from_horizon: bool,
 }
 
@@ -114,6 +115,7 @@ impl LineageReader {
         let Some(shard) = due.map(|(shard, _)| shard.clone()) else { return Ok(self.idle(&known)) };
         match self.ask(&shard).await {
             Ok(records) => self.take(&shard, records, &known),
+            Err(refusal) if self.is_in_target(&shard, &refusal, &known) => self.trimmed_before(&shard, &known),
             Err(refusal) => self.refused(&shard, refusal, &known).map(|()| Read::Empty),
         }
     }
@@ -143,18 +145,16 @@ impl LineageReader {
         let (unit, now, wall) = (self.unit, self.shared.now(), self.shared.wall());
         self.check(shard, &records.changes)?;
         if let Some(last) = records.changes.last() {
-            self.lineage.read(shard, &last.sequence, last.created.unwrap_or(wall));
+            self.cursors.get_mut(shard).into_iter().for_each(|cursor| cursor.from_horizon = false);
+            // what was made before the hand-over is passed over, and nobody is behind with it
+            let from = self.shared.capture.hand_over.map_or(0, |hand_over| hand_over.from);
+            self.lineage.read(shard, &last.sequence, last.created.unwrap_or(wall).max(from));
             self.stale = known.generation + 1;
         }
         let (count, next) = (records.changes.len() as u64, records.next.clone());
         let since = self.lineage.position(shard).map_or(wall, |position| position.since);
         if next.is_none() {
-            self.lineage.end(shard, wall);
-            self.cursors.remove(shard);
-            self.stale = known.generation + 1;
-            self.shared.watch().ends(unit, shard);
-            self.shared.listing.want();
-            self.grow(known);
+            self.end(shard, known);
         } else if let Some(cursor) = self.cursors.get_mut(shard) {
             let is_current = wall.saturating_sub(since) < CURRENT;
             cursor.answered(next.clone(), count, now, self.shared.options.poll, is_current);
@@ -162,14 +162,55 @@ impl LineageReader {
         }
         self.shared.watch().records(unit, count);
         if count > 0 {
-            let bytes = if self.shared.options.skip_expired { skip_expired(records) } else { records.lines };
-            return self.page(count, bytes);
+            let (skips_expired, hand_over) = (self.shared.options.skip_expired, self.shared.capture.hand_over);
+            let passed = |change: &Change| {
+                skips_expired && change.expired || hand_over.is_some_and(|hand_over| hand_over.has(change.created))
+            };
+            return self.page(count, passing_over(records, passed));
         }
         self.shared.usage().empty_pages += 1;
         if next.is_none() {
             return self.page(1, only_counted().collect());
         }
         Ok(self.idle(known))
+    }
+
+    /// A shard has nothing more to give.
+    fn end(&mut self, shard: &str, known: &Known) {
+        self.lineage.end(shard, self.shared.wall());
+        self.cursors.remove(shard);
+        self.stale = known.generation + 1;
+        self.shared.watch().ends(self.unit, shard);
+        self.shared.listing.want();
+        self.grow(known);
+    }
+
+    /// Whether a shard is refused because of what it no longer holds, and all of that is in the target: it was made
+    /// before the hand-over to this stream.
+    fn is_in_target(&self, shard: &str, refusal: &StreamRefusal, known: &Known) -> bool {
+        let is_gone = match refusal.kind {
+            StreamRefusalKind::Trimmed => self.cursors.get(shard).is_some_and(|cursor| !cursor.from_horizon),
+            StreamRefusalKind::NotFound => known.tree.get(shard).is_none(),
+            _ => false,
+        };
+        let Some(hand_over) = self.shared.capture.hand_over.filter(|_| is_gone) else { return false };
+        // what was met later, or read further, holds changes that are not there
+        let is_before = |position: &Position| position.since <= hand_over.from;
+        self.lineage.position(shard).is_some_and(is_before) && hand_over.is_safe(self.shared.wall())
+    }
+
+    /// Goes on behind what is in the target: with the oldest record that there is, or the shard's end.
+    fn trimmed_before(&mut self, shard: &str, known: &Known) -> Result<Read> {
+        match self.cursors.get_mut(shard) {
+            Some(cursor) if known.tree.get(shard).is_some() => {
+                *cursor = Cursor { from_horizon: true, ..Cursor::new() };
+                Ok(Read::Empty)
+            }
+            _ => {
+                self.end(shard, known);
+                self.page(1, only_counted().collect())
+            }
+        }
     }
 
     /// A page that ends where the lineage is now. One of a line that is only counted makes a shard's end durable, which may
@@ -323,9 +364,10 @@ fn no_longer_kept(why: &str) -> StreamRefusal {
 /// have been trimmed.
 fn place(position: &Position, from_horizon: bool) -> Place<'_> {
     match (&position.read, &position.start) {
+        _ if from_horizon => Place::Horizon,
         (Some(read), _) => Place::After(read),
-        (None, Some(start)) if !from_horizon => Place::At(start),
-        (None, _) => Place::Horizon,
+        (None, Some(start)) => Place::At(start),
+        (None, None) => Place::Horizon,
     }
 }
 
@@ -333,20 +375,20 @@ fn only_counted() -> impl Iterator<Item = u8> {
     ONLY_COUNTED.iter().copied().chain(*b"\n")
 }
 
-/// The lines, with those of changes that the service made because an item's time was over only to be counted.
-fn skip_expired(records: Records) -> Vec<u8> {
-    if records.changes.iter().all(|change| !change.expired) {
+/// The lines, with those of changes that are `passed` over only to be counted.
+fn passing_over(records: Records, passed: impl Fn(&Change) -> bool) -> Vec<u8> {
+    if !records.changes.iter().any(&passed) {
         return records.lines;
     }
     let mut lines = Vec::with_capacity(records.lines.len());
     let mut from = 0;
-    for Change { expired, end, .. } in records.changes {
-        let line = records.lines.get(from..end).unwrap_or_default();
-        match expired {
+    for change in &records.changes {
+        let line = records.lines.get(from..change.end).unwrap_or_default();
+        match passed(change) {
             true => lines.extend(only_counted()),
             false => lines.extend_from_slice(line),
         }
-        from = end;
+        from = change.end;
     }
     lines
 }

@@ -1,6 +1,7 @@
 //! Captures and lineages over random trees of shards, listed late and in parts, against what must be read of them.
 
 use super::capture::Capture;
+use super::hand_over::HandOver;
 use super::lineage::Lineage;
 use super::tree::Tree;
 use crate::driver::streams::ShardDescription;
@@ -171,4 +172,27 @@ fn a_stream_without_shards_or_with_a_circle_is_not_captured() {
         start: None,
     });
     assert!(Capture::of_leaves("stream", &Tree::new(circle.to_vec()), 1).is_err());
+}
+
+#[test]
+fn what_continues_a_forgotten_shard_is_found_where_a_stream_joins_on() {
+    let shard = |id: &str, parent: &str| ShardDescription {
+        id: id.into(),
+        parent: Some(parent.into()),
+        start: Some("7".into()),
+    };
+    let [first, second, third] = [shard("a", "forgotten"), shard("b", "a"), shard("c", "b")];
+    let hand_over = HandOver { copy: 1, from: 5 };
+    let whole = Tree::new(vec![first, second, third.clone()]);
+    let capture = Capture::joining("stream", &whole, 7, hand_over).unwrap();
+    assert_eq!(Capture::parse(&capture.text().unwrap()).unwrap(), capture);
+    let mut lineage = Lineage::begin(&capture, 0).unwrap();
+    let reads = |lineage: &Lineage| lineage.reading().map(|(id, at)| (id.to_owned(), at.since)).collect::<Vec<_>>();
+    // the first two are forgotten before they are read, and a new shard is listed
+    let later = Tree::new(vec![third, shard("d", "c")]);
+    for expected in [("a", 5), ("b", 5), ("c", 5), ("d", 9)] {
+        lineage.grow(&later, &capture, 0, 9);
+        assert_eq!(reads(&lineage), [(expected.0.to_owned(), expected.1)]);
+        lineage.end(expected.0, 9);
+    }
 }
