@@ -184,6 +184,13 @@ impl Backfill {
                 places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
                 self.checkpoint.create(&self.settings, units, &places, rand::random::<u32>() >> 1).await?;
                 let (settings, state) = self.checkpoint.load().await?.unwrap_or((self.settings.clone(), RunState::New));
+                if settings.derived != self.settings.derived {
+                    // its units are not ours
+                    return Err(Error::refused(format!(
+                        "run {} was begun by another process at this moment: run the same command again",
+                        self.checkpoint.run()
+                    )));
+                }
                 (settings, if state == RunState::Resumed { RunState::New } else { state })
             }
         };
@@ -375,8 +382,8 @@ impl Backfill {
             self.quote_rejects().await?;
         }
         self.checkpoint.complete().await?;
-        self.checkpoint.end_load(&self.loaded_tables()).await?;
         monitor.event(&Event::RunComplete);
+        self.checkpoint.end_load(&self.loaded_tables()).await?;
         self.clear_spill().await;
         Ok(())
     }

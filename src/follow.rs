@@ -4,6 +4,7 @@
 //! by time, each when the one before is complete; which are, the target says. Everything that does not join on to the
 //! copy, or to the window applied last, is refused before anything is written.
 
+pub mod hand_over;
 pub mod position;
 pub mod report;
 pub mod standing;
@@ -25,10 +26,12 @@ use crate::sink::health::HealthOptions;
 use crate::sink::load_method::LoadMethod;
 use crate::source::Source;
 use crate::source::dynamodb_export::chain::{Chain, Link, Window};
+use position::Position;
 use report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
 use standing::{Copied, Standing, standings};
 use std::path::PathBuf;
 use std::sync::Arc;
+use stream::Following;
 use tokio_util::sync::CancellationToken;
 
 /// How to follow.
@@ -51,6 +54,7 @@ struct Copy {
     settings: Settings,
     as_of_us: i64,
     applied: Vec<Applied>,
+    is_complete: bool,
 }
 
 /// A chain that joins on to a target.
@@ -116,6 +120,9 @@ impl Follow {
         }
         let copied = Copied { run: &copy.run, as_of_us: copy.as_of_us, applied: &copy.applied };
         let standing = standings(&chain.links, &copied)?;
+        if standing.contains(&Standing::Due) {
+            Following::refuse_window(&destination, &Position::of_copy(&copy)).await?;
+        }
         let links = chain.links.into_iter().zip(standing).collect();
         Ok(Follow { links, copy, mapping, destination, options })
     }
@@ -205,6 +212,7 @@ impl Follow {
         let source = source.map_err(|error| Error::internal("opening a window").because(error))??;
         let (mapping, destination) = (Arc::clone(&self.mapping), self.destination.clone());
         let options = self.run_options(link).await?;
+        self.copy.end_load(&self.destination).await?;
         let run = Box::pin(Backfill::prepare(source, mapping, destination, options)).await?;
         let monitor = watch(&Step { number, of, link, run: &run });
         Box::pin(run.run(stop.clone(), monitor)).await
@@ -354,6 +362,22 @@ impl Ended {
     }
 }
 
+impl Copy {
+    /// Ends the load of a complete copy, as the process should have that completed it, unless it died just then: without this
+    /// removals would leave tombstones for ever.
+    async fn end_load(&self, destination: &Destination) -> Result<()> {
+        if !self.is_complete || !destination.remembers_removals() {
+            return Ok(());
+        }
+        let mut checkpoint = Checkpoint::open(Arc::new(Pool::new(destination.state(), 1)), &self.run).await?;
+        let tables: Vec<String> = self.settings.tables.iter().map(|table| table.name.clone()).collect();
+        match checkpoint.load().await? {
+            Some(_) if checkpoint.incarnation() == self.incarnation => checkpoint.end_load(&tables).await,
+            _ => Err(Error::refused(format!("run {} was begun anew by another process", self.run))),
+        }
+    }
+}
+
 /// The table of a window, as it is kept with the window's run.
 fn named(link: &Link) -> String {
     format!("{} {}", link.table.arn, link.table.id)
@@ -370,7 +394,7 @@ async fn find_copy(destination: &Destination, mapping: &Mapping, run: String) ->
     };
     let mut checkpoint = Checkpoint::existing(Arc::clone(&pool), &run).await?.ok_or_else(none)?;
     let (settings, state) = checkpoint.load().await?.ok_or_else(none)?;
-    if settings.compares.is_some() || settings.follows.is_some() {
+    if !settings.items_are_copied() {
         return Err(Error::refused(format!("run {run} is no copy: give --run the name of the backfill's run")));
     }
     if state != RunState::Complete && !destination.remembers_removals() {
@@ -396,5 +420,6 @@ async fn find_copy(destination: &Destination, mapping: &Mapping, run: String) ->
         ))
     })?;
     let applied = checkpoint.followed_by().await?;
-    Ok(Copy { run, incarnation: checkpoint.incarnation(), settings, as_of_us, applied })
+    let is_complete = state == RunState::Complete;
+    Ok(Copy { run, incarnation: checkpoint.incarnation(), settings, as_of_us, applied, is_complete })
 }

@@ -66,7 +66,7 @@ fn catch_up(server: &StreamsServer, target: &Target, args: &[&str]) -> Outcome {
 }
 
 /// The version of each key in the target.
-async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> {
+pub(crate) async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> {
     let rows = target.rows(&format!("SELECT id, item FROM {table}")).await;
     let version = |row: &Vec<Option<Vec<u8>>>| {
         let item: Value = serde_json::from_slice(row[1].as_ref().unwrap()).unwrap();
@@ -209,6 +209,7 @@ async fn nothing_is_followed_that_was_not_captured_before_it_was_copied_to_its_e
     // copied, and not captured
     let target = sqlite(folder.path());
     backfill(&server.url(), &target, &[]).run().expect(0);
+    server.world(|world| world.switched_on = Some(4_000_000_000));
     refused(follow(&server.url(), &target, &[]).run(), 6, "nothing was captured before run changing");
     refused(backfill(&server.url(), &target, &["--capture"]).run(), 6, "has begun without a capture");
     let from = crate::support::project_dir().join("fixtures/export/full").display().to_string();

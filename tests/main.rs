@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
 mod apply;
+mod auto;
 mod bad_days;
 mod cli;
 mod clustered;

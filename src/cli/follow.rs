@@ -1,6 +1,7 @@
 //! `transvase follow`: what was typed, what may run, and what is shown at its end.
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
+mod auto;
 mod requested;
 
 use super::config::To;
@@ -9,6 +10,7 @@ use super::open::LIVE;
 use super::progress::Progress;
 use super::{DynamoArgs, ExitCode, MappingArgs, SpareArgs, TargetArgs, Typed, Width, config, open, output, watch};
 use crate::checkpoint::run::RunState;
+use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::follow::report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
 use crate::follow::{Follow, OpenLink, Options, Step};
@@ -39,15 +41,19 @@ Examples:
   # the windows exported as well, up to a few minutes ago; the table's key is known
   transvase follow --from dynamodb://orders --request-exports s3://backups --to sqlite:orders.db
 
+  # all of it: a full export, windows until what is left fits into the stream, then the stream
+  transvase follow --from auto:orders --request-exports s3://backups --until caught-up --to sqlite:orders.db
+
 Windows that were applied before are passed over. Run the same command again after an interruption: it goes on where it was.";
 
 /// Where changes come from.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Changes")]
 pub struct ChangesArgs {
-    /// The stream of a live table (streams://TABLE), once `transvase backfill --capture` has copied it; or an incremental
+    /// The stream of a live table (streams://TABLE), once it was copied, best by `transvase backfill --capture`; or an incremental
     /// export (a folder, or s3://bucket/…/AWSDynamoDB/<id>), or a folder or s3://bucket/prefix that holds several: each must
-    /// begin where the one before ends. Or the live table (dynamodb://TABLE), with --request-exports.
+    /// begin where the one before ends. With --request-exports the live table (dynamodb://TABLE), or auto:TABLE, which copies it
+    /// as well and ends with its stream.
     #[arg(long, env = "TRANSVASE_FROM", value_name = "CHANGES")]
     pub from: String,
     /// An S3-compatible server instead of AWS.
@@ -108,6 +114,9 @@ pub struct FollowArgs {
 /// # Errors
 /// Whatever keeps the changes from being applied, or ends it for good.
 pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
+    if let Some(table) = args.changes.from.strip_prefix(auto::AUTO) {
+        return Box::pin(auto::follow(args, table, typed)).await;
+    }
     if let Some(table) = args.changes.from.strip_prefix(follow_stream::STREAM) {
         return Box::pin(follow_stream::follow(args, table, typed)).await;
     }
@@ -119,26 +128,27 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
     }
     let started = Instant::now();
     let to = config::to(&args.target, &args.dynamo, typed)?;
-    let spill_dir = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let options = Options {
-        run: args.run.clone(),
-        health: config::health(&args.spare, to.state())?,
-        spill_dir: spill_dir.clone(),
-        pipeline: config::width(&args.width, false, config::max_rejects(&args.max_rejects)?)?,
-    };
-    let (screen, meter) = (Arc::new(Screen::default()), Arc::new(Meter::default()));
-    let monitor = watch::monitors(vec![Arc::clone(&meter) as _])?;
-    let stop = CancellationToken::new();
-    let telling = Arc::clone(&screen);
-    tokio::spawn(watch::stop_at_signals(stop.clone(), move |line| telling.say(line)));
-    let stage = Stage { screen, monitor, stop, writers: options.pipeline.writers };
+    let options = args.options(to.state(), false)?;
+    let stage = Stage::begin(options.pipeline.writers)?;
     let (mut report, error) = match &args.changes.request_exports {
         Some(url) => Box::pin(requested::follow(args, url, to, options, &stage)).await?,
         None => Box::pin(given(args, to, options, &stage)).await?,
     };
-    report.process = ProcessReport { source: stage.screen.usage(), ..meter.process(started.elapsed()) };
+    report.process = stage.process(started);
     output::print(&text(&report));
     output::ended(&report, args.report.as_deref(), error, code(report.status))
+}
+
+impl FollowArgs {
+    /// How to follow, a live source or exports; `state` is the database of the runs.
+    pub(super) fn options(&self, state: &Target, live: bool) -> Result<Options> {
+        Ok(Options {
+            run: self.run.clone(),
+            health: config::health(&self.spare, state)?,
+            spill_dir: self.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
+            pipeline: config::width(&self.width, live, config::max_rejects(&self.max_rejects)?)?,
+        })
+    }
 }
 
 /// Applies the exports that are there.
@@ -157,12 +167,27 @@ async fn given(args: &FollowArgs, to: To, options: Options, stage: &Stage) -> Re
 /// What watches and stops every window.
 struct Stage {
     screen: Arc<Screen>,
+    meter: Arc<Meter>,
     monitor: Arc<dyn Monitor>,
     stop: CancellationToken,
     writers: usize,
 }
 
 impl Stage {
+    /// From here on signals stop what follows.
+    fn begin(writers: usize) -> Result<Stage> {
+        let (screen, meter, stop) = (Arc::new(Screen::default()), Arc::new(Meter::default()), CancellationToken::new());
+        let monitor = watch::monitors(vec![Arc::clone(&meter) as _])?;
+        let telling = Arc::clone(&screen);
+        tokio::spawn(watch::stop_at_signals(stop.clone(), move |line| telling.say(line)));
+        Ok(Stage { screen, meter, monitor, stop, writers })
+    }
+
+    /// What was done to windows since the process began.
+    fn process(&self, started: Instant) -> ProcessReport {
+        ProcessReport { source: self.screen.usage(), ..self.meter.process(started.elapsed()) }
+    }
+
     async fn apply(&self, follow: Follow, opener: OpenLink) -> Result<(FollowReport, Option<Error>)> {
         let (due, passed) = follow.due();
         self.screen.say(&format!("{due} windows to apply, {passed} passed over"));
@@ -193,9 +218,14 @@ impl Screen {
         }
     }
 
+    /// Shows this from now on.
+    fn show(&self, progress: &Arc<Progress>) {
+        self.finish();
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(progress));
+    }
+
     /// Shows the next window.
     fn begin(&self, step: &Step<'_>, writers: usize) -> Arc<dyn Monitor> {
-        self.finish();
         let (before, changes) = step.run.progress();
         let progress = Arc::new(Progress::new(step.run.source(), before, writers));
         let (number, of, window) = (step.number, step.of, step.link.window);
@@ -204,7 +234,7 @@ impl Screen {
             RunState::New | RunState::Complete => String::new(),
         };
         progress.say(&format!("window {number} of {of}, {window}: {changes} changes{durable}"));
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&progress));
+        self.show(&progress);
         progress
     }
 

@@ -5,9 +5,10 @@ use super::follow::FollowArgs;
 use super::progress::Progress;
 use super::watch::Watch;
 use super::{Backfill, ExitCode, Typed, config, open, output};
+use crate::backfill;
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
-use crate::follow::{Options, stream};
+use crate::follow::stream;
 use crate::report::{Status, StreamUsage};
 use crate::source::dynamodb_streams::StreamOptions;
 use clap::ValueEnum;
@@ -45,27 +46,38 @@ pub enum TtlDeletesArg {
 pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
     let to = config::to(&args.target, &args.dynamo, typed)?;
-    let options = Options {
-        run: args.run.clone(),
-        health: config::health(&args.spare, to.state())?,
-        spill_dir: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
-        pipeline: config::width(&args.width, true, config::max_rejects(&args.max_rejects)?)?,
-    };
-    let writers = options.pipeline.writers;
-    let how = StreamOptions {
+    let options = args.options(to.state(), true)?;
+    let (source, key) = open::stream(&args.dynamo, table, how(args)).await?;
+    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
+    let following = stream::prepare(source, mapping, destination, options).await?;
+    flow(args, following, |progress| Watch::begin(started, progress)).await
+}
+
+/// How a stream is followed.
+pub(super) fn how(args: &FollowArgs) -> StreamOptions {
+    StreamOptions {
         skip_expired: args.ttl_deletes == TtlDeletesArg::Skip,
         until_caught_up: args.until.is_some(),
         ..StreamOptions::default()
-    };
-    let (source, key) = open::stream(&args.dynamo, table, how).await?;
-    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    let following = stream::prepare(source, mapping, destination, options).await?;
+    }
+}
+
+/// Lets changes flow, watched by what `watch` makes of their progress.
+///
+/// # Errors
+/// What ends it for good.
+pub(super) async fn flow(
+    args: &FollowArgs,
+    following: backfill::Backfill,
+    watch: impl FnOnce(Arc<Progress>) -> Result<Watch>,
+) -> Result<ExitCode> {
+    let writers = args.width.writers.max(1);
     let source = following.source();
     let (before, _) = following.progress();
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
     let lineages = source.description().units.len();
     progress.say(&format!("following {lineages} lineages of shards, {before} changes are durable already"));
-    let watch = Watch::begin(started, progress)?;
+    let watch = watch(progress)?;
     let stop = watch.stop();
     let ended = following.run(stop.clone(), watch.monitor()).await;
     let process = watch.end(&*source);
@@ -108,9 +120,9 @@ pub async fn capture(args: &Backfill, typed: Typed) -> Result<()> {
     let options = config::options(args, to.state(), true)?;
     let (source, key) = open::stream(&args.dynamo, table, StreamOptions::default()).await?;
     let copy = args.run.clone().unwrap_or_else(|| name_of(table));
-    let shards = source.description().units.len();
+    let shards = source.capture().lineages.len();
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    if stream::capture(source, mapping, destination, &options, &copy).await? {
+    if stream::capture(Box::new(source), mapping, destination, &options, &copy).await? {
         drop(writeln!(std::io::stderr(), "captured the stream of table {table}: {shards} shards"));
         tokio::time::sleep(SETTLE).await;
     }

@@ -132,12 +132,12 @@ pub async fn stream(
     args: &DynamoArgs,
     table: &str,
     options: StreamOptions,
-) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+) -> Result<(DynamoDbStreams, Vec<KeyAttribute>)> {
     let table = DynamoDb::connect(&endpoint(args)).await?.describe(table).await?;
     let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
     let driver = Streams::connect(&endpoint(args)).await?;
     let source = DynamoDbStreams::open(driver, tokio::runtime::Handle::current(), &table, options).await?;
-    Ok((Box::new(source), key))
+    Ok((source, key))
 }
 
 pub(super) fn key_type(letter: char) -> KeyType {

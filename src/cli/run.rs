@@ -6,8 +6,9 @@ use super::watch::Watch;
 use super::{Backfill, ExitCode, Schema, Typed, config, export, follow_stream, open, output};
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::RunState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mapping::ddl::{add_indexes, create_table};
+use crate::report::Report;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,6 +52,20 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let table = &source.description().table;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
     let run = backfill::Backfill::prepare(source, mapping, destination, options).await?;
+    let (report, error) = flow(run, writers, |progress| Watch::begin(started, progress)).await?;
+    output::print(&output::table(&report));
+    output::ended(&report, args.report.as_deref(), error, output::code_of_status(report.status))
+}
+
+/// Lets a copy flow, watched by what `watch` makes of its progress.
+///
+/// # Errors
+/// When nothing can be said of the run any more.
+pub(super) async fn flow(
+    run: backfill::Backfill,
+    writers: usize,
+    watch: impl FnOnce(Arc<Progress>) -> Result<Watch>,
+) -> Result<(Report, Option<Error>)> {
     let source = run.source();
     let (before, items) = run.progress();
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
@@ -63,11 +78,10 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     for line in run.advice().await? {
         progress.say(&format!("advice: {line}"));
     }
-    let watch = Watch::begin(started, progress)?;
+    let watch = watch(progress)?;
     let ended = run.run(watch.stop(), watch.monitor()).await;
     let process = watch.end(&*source);
     let (mut report, error) = ended?;
     report.process = process;
-    output::print(&output::table(&report));
-    output::ended(&report, args.report.as_deref(), error, output::code_of_status(report.status))
+    Ok((report, error))
 }

@@ -86,7 +86,7 @@ impl FollowReport {
             table: table.to_owned(),
             target,
             copy_of: moment_text(position.as_of_us),
-            caught_up_to: moment_text(position.applied_us.unwrap_or(position.as_of_us)),
+            caught_up_to: moment_text(position.reached_us()),
             windows: Vec::new(),
             tally: Tally::default(),
             remarks: Vec::new(),

@@ -60,6 +60,12 @@ impl Engine {
         self
     }
 
+    /// In a folder that outlives it.
+    pub(crate) fn within(mut self, folder: &std::path::Path) -> Engine {
+        self.command.current_dir(folder);
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Engine {
         self.command.env(name, value);
         self

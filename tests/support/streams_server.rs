@@ -6,7 +6,7 @@
 
 mod world;
 
-pub(crate) use world::{Plot, TABLE, World};
+pub(crate) use world::{Plot, Record, TABLE, World};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -264,7 +264,14 @@ impl State {
                 break;
             }
             let parent = self.world.shards[at].parent.map(|parent| self.world.shards[parent].id.clone());
+            // no listing shows a shard before its parent
+            let is_listed = |parent: usize| self.world.shards[parent].listed || self.world.shards[parent].forgotten;
+            let waits = self.world.shards[at].parent.is_some_and(|parent| !is_listed(parent));
             let shard = &mut self.world.shards[at];
+            if waits {
+                shard.late = shard.late.max(1);
+                continue;
+            }
             if shard.late > 0 {
                 shard.late -= 1;
                 *self.met.entry("late").or_default() += 1;
@@ -274,6 +281,7 @@ impl State {
             if shard.forgotten {
                 continue;
             }
+            shard.listed = true;
             let mut range = json!({"StartingSequenceNumber": sequence_text(shard.start)});
             if let (true, last) = (shard.closed, shard.records.last()) {
                 range["EndingSequenceNumber"] =
@@ -288,6 +296,9 @@ impl State {
         let mut json = json!({"StreamDescription": {"StreamArn": self.world.arn(), "TableName": TABLE,
             "StreamStatus": if self.world.switched_off { "DISABLED" } else { "ENABLED" },
             "StreamViewType": self.world.view, "Shards": shards}});
+        if let Some(created) = self.world.switched_on {
+            json["StreamDescription"]["CreationRequestDateTime"] = json!(created);
+        }
         if let Some((at, id)) = last
             && at + 1 < self.world.shards.len()
         {
