@@ -414,6 +414,7 @@ impl Backfill {
             rejects_since: since.filter(|states| states.open < states.total()),
             failures: Vec::new(),
             rejects_file,
+            kept_until: None,
             seed: self.settings.seed,
             process: crate::report::ProcessReport::default(),
             load_method: if self.loading.is_some() { "load-data" } else { "insert" },

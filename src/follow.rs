@@ -4,6 +4,8 @@
 //! by time, each when the one before is complete; which are, the target says. Everything that does not join on to the
 //! copy, or to the window applied last, is refused before anything is written.
 
+pub mod horizon;
+pub mod kept;
 pub mod position;
 pub mod report;
 pub mod standing;

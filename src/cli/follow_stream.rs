@@ -4,7 +4,7 @@
 use super::follow::FollowArgs;
 use super::progress::Progress;
 use super::watch::Watch;
-use super::{Backfill, ExitCode, Typed, config, open, output};
+use super::{Backfill, ExitCode, Typed, config, horizon, open, output};
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
 use crate::follow::{Options, stream};
@@ -59,22 +59,27 @@ pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<Exit
     };
     let (source, key) = open::stream(&args.dynamo, table, how).await?;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    let following = stream::prepare(source, mapping, destination, options).await?;
+    let copy = args.run.clone().unwrap_or_else(|| name_of(table));
+    let following = stream::prepare(source, mapping, destination.clone(), options).await?;
     let source = following.source();
     let (before, _) = following.progress();
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
     let lineages = source.description().units.len();
     progress.say(&format!("following {lineages} lineages of shards, {before} changes are durable already"));
+    let horizon = horizon::follower(&destination, &copy, &progress).await;
     let watch = Watch::begin(started, progress)?;
     let stop = watch.stop();
     let ended = following.run(stop.clone(), watch.monitor()).await;
+    drop(horizon);
     let process = watch.end(&*source);
     let (mut report, error) = ended?;
     report.process = process;
-    let usage = report.process.source.stream.unwrap_or_default();
+    let usage = report.process.source.stream.clone().unwrap_or_default();
     report.status = stream::status(&report, usage.caught_up, stop.is_cancelled());
+    let kept = horizon::told(&mut report, &destination, &copy).await;
     output::print(&output::table(&report));
     output::print(&told(&usage));
+    output::print(&kept);
     let code = match report.status {
         Status::CaughtUp if report.outcomes.rejected > 0 => ExitCode::Rejects,
         status => output::code_of_status(status),

@@ -21,7 +21,8 @@ pub struct Position {
     /// The shard's first sequence number, while none was read; none where a server does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// When that record was made, or the shard was first met: in seconds since 1970.
+    /// In seconds since 1970: when that record was made; of a shard of which none was read, a time before its first record
+    /// that is not long before: that of the capture, or when all was read that its parent had.
     pub since: u64,
 }
 
@@ -48,7 +49,22 @@ pub struct Root {
     pub position: Position,
 }
 
+/// For how long a stream keeps a change, in seconds.
+pub const KEPT: u64 = 24 * 3600;
+
+/// For so long, in seconds, nothing is trimmed that comes after a place that is no change's: a captured shard, which is read
+/// from its first change, may have been open for some four hours before the capture; and of the oldest change that is kept
+/// nobody could tell whether another was the oldest.
+pub const PLACE_KEPT: u64 = KEPT * 5 / 6;
+
 impl Capture {
+    /// Until when, in seconds since 1970, the stream keeps what comes at this position in a shard.
+    #[must_use]
+    pub fn kept_until(&self, shard: &str, position: &Position) -> u64 {
+        let is_change = position.read.is_some() || position.start.is_some() && !self.knows(shard);
+        position.since + if is_change { KEPT } else { PLACE_KEPT }
+    }
+
     /// Captures the leaves of a listing that was complete before `now`.
     ///
     /// # Errors

@@ -5,11 +5,11 @@
 //! on. One request at a time reads a lineage, so a shard has one reader.
 
 use super::Shared;
-use super::capture::Position;
+use super::capture::{KEPT, PLACE_KEPT, Position};
 use super::lineage::Lineage;
 use super::listing::Known;
 use super::sequence::compare;
-use super::watch::KEPT;
+use super::watch::Seen;
 use crate::driver::streams::{Change, EventName, Place, Records, StreamRefusal, StreamRefusalKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::retry::Backoff;
@@ -33,9 +33,6 @@ const PAUSE_GROWS: (u32, u32) = (8, 4);
 /// brings.
 const CURRENT: u64 = 2;
 
-/// A place without a sequence number is good for so long, in seconds: nothing that came after it can be trimmed yet.
-const HORIZON_IS_SAFE: u64 = KEPT * 5 / 6;
-
 /// Reads one lineage.
 pub(super) struct LineageReader {
     shared: Arc<Shared>,
@@ -57,6 +54,8 @@ struct Cursor {
     due: Duration,
     /// Empty answers in a row.
     empty: u32,
+    /// When it last had nothing more, in seconds since 1970: it answered so, often enough, and was not closed.
+    quiet: Option<u64>,
     /// Waits of the requests that failed one after the other.
     backoff: Option<Backoff>,
     /// The server does not take the shard's first sequence number as a place.
@@ -96,7 +95,8 @@ impl LineageReader {
         }
         for (shard, position) in self.lineage.reading() {
             if !self.cursors.contains_key(shard) {
-                self.shared.watch().reads(self.unit, shard, position.since, true);
+                let until = self.shared.capture.kept_until(shard, position);
+                self.shared.watch().reads(self.unit, shard, Seen { since: position.since, until, behind: true });
                 self.cursors.insert(shard.to_owned(), Cursor::new());
             }
         }
@@ -127,7 +127,7 @@ impl LineageReader {
             None => {
                 let position = self.lineage.position(shard).ok_or_else(|| no_longer_kept("it is not read"))?;
                 let place = place(position, cursor.from_horizon);
-                if place == Place::Horizon && wall.saturating_sub(position.since) > HORIZON_IS_SAFE {
+                if place == Place::Horizon && wall.saturating_sub(position.since) > PLACE_KEPT {
                     return Err(no_longer_kept("its oldest record may be another by now"));
                 }
                 driver.iterator(arn, shard, place).await?
@@ -147,10 +147,12 @@ impl LineageReader {
             self.stale = known.generation + 1;
         }
         let (count, next) = (records.changes.len() as u64, records.next.clone());
-        let since = self.lineage.position(shard).map_or(wall, |position| position.since);
+        let position = self.lineage.position(shard);
+        let since = position.map_or(wall, |position| position.since);
+        let until = position.map_or(wall, |position| self.shared.capture.kept_until(shard, position));
         if next.is_none() {
-            self.lineage.end(shard, wall);
-            self.cursors.remove(shard);
+            let quiet = self.cursors.remove(shard).and_then(|cursor| cursor.quiet);
+            self.lineage.end(shard, quiet.filter(|_| count == 0));
             self.stale = known.generation + 1;
             self.shared.watch().ends(unit, shard);
             self.shared.listing.want();
@@ -158,7 +160,13 @@ impl LineageReader {
         } else if let Some(cursor) = self.cursors.get_mut(shard) {
             let is_current = wall.saturating_sub(since) < CURRENT;
             cursor.answered(next.clone(), count, now, self.shared.options.poll, is_current);
-            self.shared.watch().reads(unit, shard, since, count > 0);
+            let is_quiet = cursor.empty >= EMPTY_ENOUGH && !known.tree.is_continued(shard);
+            cursor.quiet = is_quiet.then_some(wall).or(cursor.quiet.filter(|_| count == 0));
+            let seen = match cursor.quiet {
+                Some(at) => Seen { since: at, until: at + KEPT, behind: false },
+                None => Seen { since, until, behind: true },
+            };
+            self.shared.watch().reads(unit, shard, seen);
         }
         self.shared.watch().records(unit, count);
         if count > 0 {
@@ -294,7 +302,7 @@ pub(super) const CAUGHT_UP: &str = "caught up with the stream";
 
 impl Cursor {
     fn new() -> Cursor {
-        Cursor { iterator: None, due: Duration::ZERO, empty: 0, backoff: None, from_horizon: false }
+        Cursor { iterator: None, due: Duration::ZERO, empty: 0, quiet: None, backoff: None, from_horizon: false }
     }
 
     /// An answer of so many records came, with the iterator for the next one.
