@@ -58,6 +58,7 @@ struct Copy {
 /// A chain that joins on to a target.
 pub struct Follow {
     links: Vec<(Link, Standing)>,
+    until_us: Option<i64>,
     copy: Copy,
     mapping: Arc<Mapping>,
     destination: Destination,
@@ -119,7 +120,19 @@ impl Follow {
         let copied = Copied { run: &copy.run, as_of_us: copy.as_of_us, applied: &copy.applied };
         let standing = standings(&chain.links, &copied)?;
         let links = chain.links.into_iter().zip(standing).collect();
-        Ok(Follow { links, copy, mapping, destination, options })
+        Ok(Follow { links, until_us: None, copy, mapping, destination, options })
+    }
+
+    /// The same, of the windows that end at this moment or before: later ones wait. In microseconds since 1970.
+    #[must_use]
+    pub fn until(mut self, until_us: Option<i64>) -> Follow {
+        self.until_us = until_us;
+        for (link, standing) in &mut self.links {
+            if *standing == Standing::Due && until_us.is_some_and(|until| until < link.window.to_us) {
+                *standing = Standing::Later;
+            }
+        }
+        self
     }
 
     /// What the chain cannot tell, a line each: said before it is applied.
@@ -153,7 +166,8 @@ impl Follow {
     #[must_use]
     pub fn due(&self) -> (usize, usize) {
         let due = self.links.iter().filter(|(_, standing)| *standing == Standing::Due).count();
-        (due, self.links.len() - due)
+        let passed = |standing| matches!(standing, Standing::InCopy | Standing::Applied);
+        (due, self.links.iter().filter(|(_, standing)| passed(*standing)).count())
     }
 
     /// Applies what is due, window by window, until all is durable, a stop is requested, or something fails for good. The
@@ -173,6 +187,10 @@ impl Follow {
             let passed = match standing {
                 Standing::InCopy => Some((WindowStatus::InTheCopy, Counts::default())),
                 Standing::Applied => Some((WindowStatus::AppliedBefore, self.counts(link).await?)),
+                Standing::Later => Some(match self.counts(link).await? {
+                    counts if counts.read > 0 => (WindowStatus::Begun, counts),
+                    counts => (WindowStatus::Waiting, counts),
+                }),
                 Standing::Due if ended.is_over() || stop.is_cancelled() => {
                     ended.stopped();
                     Some((WindowStatus::Waiting, Counts::default()))
@@ -274,6 +292,7 @@ impl Follow {
             target: self.destination.to_string(),
             copy_of: moment_text(self.copy.as_of_us),
             caught_up_to: moment_text(applied.unwrap_or(ended.reached_us).max(ended.reached_us)),
+            until: self.until_us.map(moment_text),
             windows: ended.windows,
             tally: Tally::of(&ended.total),
             remarks,

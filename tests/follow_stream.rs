@@ -5,13 +5,14 @@ use crate::support::canon;
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::engine::{Engine, Outcome};
 use crate::support::orders::block_on;
-use crate::support::streams_server::{Plot, StreamFaults, StreamsServer, TABLE, World};
+use crate::support::streams_server::{BEGAN, Plot, StreamFaults, StreamsServer, TABLE, World};
 use crate::support::transvase::{Target, soak, sqlite, targets, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use transvase::mapping::moment_micros;
 
 fn plot(seed: u64) -> Plot {
     Plot { seed, keys: 60, before: 300, during: 900, closes: 6, late: 2 }
@@ -231,6 +232,99 @@ async fn deletes_of_what_has_expired_leave_their_rows_when_they_are_to_be_skippe
     });
     assert_eq!(held(&target, TABLE).await, truth);
     assert!(expired > 10 && followed.number("/skipped") >= expired, "{expired} {}", followed.stdout);
+}
+
+#[tokio::test]
+async fn a_stream_is_followed_up_to_a_time_though_it_never_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    // two changes at each request: nobody catches up with it
+    let story = Plot { before: 0, during: 30_000, ..plot(90) };
+    let server = StreamsServer::start(World::new(story), StreamFaults { acts: 2, most: 9, ..StreamFaults::default() });
+    backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+    let time = "2026-05-28T20:26:45.5Z";
+    let reached = follow(&server.url(), &target, &["--until", time]).run().expect(0);
+    assert!(
+        reached.stdout.contains(&format!("all that was made before {time} is in the target")),
+        "{}",
+        reached.stdout
+    );
+    assert_eq!(reached.report["status"], "caught-up");
+    let before = server.world(|world| {
+        assert!(!world.is_settled(), "the application has ended: this shows nothing");
+        let records = world.shards.iter().flat_map(|shard| &shard.records);
+        records.filter(|record| world.created(record) < BEGAN + 6).count() as u64
+    });
+    let durable = durable(&target).await;
+    assert!(before > 100 && durable >= before, "{before} {durable}");
+    // what is durable says that it was there before
+    let again = follow(&server.url(), &target, &["--until", time]).run().expect(0);
+    assert!(again.number("/read") >= durable, "{}", again.stdout);
+}
+
+const HOUR: u64 = 3600;
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// How long the report says that the stream keeps what the target lacks.
+fn kept(outcome: &Outcome) -> u64 {
+    let until = outcome.report["kept_until"].as_str().unwrap();
+    u64::try_from(moment_micros(until).unwrap()).unwrap() / 1_000_000 - now()
+}
+
+#[tokio::test]
+async fn who_follows_far_behind_is_warned_before_what_it_lacks_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    let mut world = World::new(Plot { before: 0, during: 30_000, closes: 0, ..plot(100) });
+    world.began = now() - 19 * HOUR;
+    let server = StreamsServer::start(world, StreamFaults { acts: 1, most: 2, ..StreamFaults::default() });
+    backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+    // its records are met while it runs
+    let mut running = follow(&server.url(), &target, &[]).spawn();
+    running.wait_to_say("until the stream drops what this target lacks");
+    running.signal("TERM");
+    let stopped = running.wait(Duration::from_secs(60)).expect(4);
+    assert!(stopped.stderr.contains("5.0 h until") || stopped.stderr.contains("4.9 h until"), "{}", stopped.stderr);
+    for part in ["shard shardId-", "19.0 h behind", "--writers", "copied anew"] {
+        assert!(stopped.stderr.contains(part), "{part}: {}", stopped.stderr);
+    }
+    assert!(stopped.stdout.contains("run the same command again before"), "{}", stopped.stdout);
+    assert!((4 * HOUR..=5 * HOUR).contains(&kept(&stopped)), "{}", stopped.report);
+    // what is durable tells it before anything is read
+    let died = follow(&server.url(), &target, &[]).env("TRANSVASE_ABORT_AT", "unit-claimed:1").run();
+    assert_eq!(died.stderr.matches("warning: ").count(), 1, "{}", died.stderr);
+    assert!(died.stderr.contains("19.0 h behind"), "{}", died.stderr);
+}
+
+#[tokio::test]
+async fn who_copies_is_told_until_when_the_captured_changes_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    let server = StreamsServer::start(World::new(plot(110)), StreamFaults::default());
+    let died = backfill(&server.url(), &target, &["--capture"]).env("TRANSVASE_ABORT_AT", "committed:1").run();
+    assert!(died.signal().is_some() && !died.stderr.contains("warning: "), "{}", died.stderr);
+    // as if it had been captured fifteen hours ago
+    let settings = target.rows("SELECT settings FROM _transvase_runs WHERE run = 'changing.stream'").await;
+    let settings: Value = serde_json::from_str(text(&settings[0][0])).unwrap();
+    let capture: Value = serde_json::from_str(settings["derived"].as_str().unwrap()).unwrap();
+    let taken = capture["taken"].as_u64().unwrap();
+    let older = format!("settings = replace(settings, '{taken}', '{}')", taken - 15 * HOUR);
+    target.execute(&format!("UPDATE _transvase_runs SET {older} WHERE run = 'changing.stream'")).await;
+    let copied = backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+    for part in ["warning: what changes while table changing is copied is kept for", "--spool DIR", "--live-target"] {
+        assert!(copied.stderr.contains(part), "{part}: {}", copied.stderr);
+    }
+    assert!(copied.stdout.contains("what changed since the capture is to be followed before"), "{}", copied.stdout);
+    assert!((4 * HOUR..=5 * HOUR).contains(&kept(&copied)), "{}", copied.report);
+    // in time
+    server.world(|world| {
+        world.began = now();
+        world.play(usize::MAX);
+    });
+    assert!(kept(&catch_up(&server, &target, &[])) > 23 * HOUR);
 }
 
 /// An application that puts, deletes and puts again the same few keys, until it is told to end.

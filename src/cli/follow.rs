@@ -33,6 +33,9 @@ Examples:
   transvase backfill --capture --from dynamodb://orders --to sqlite:orders.db
   transvase follow --from streams://orders --until caught-up --to sqlite:orders.db
 
+  # the same, up to a time
+  transvase follow --from streams://orders --until 2026-11-22T06:00:00Z --to sqlite:orders.db
+
   # one window more, when it has been exported
   transvase follow --from s3://backups/AWSDynamoDB/01768386924000-d339e52d --key pk:S,sk:S --to sqlite:orders.db
 
@@ -83,7 +86,8 @@ pub struct FollowArgs {
     /// The name of the backfill's run [default: the DynamoDB table's name].
     #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
     pub run: Option<String>,
-    /// Of a stream: when to end [default: when told to stop].
+    /// When to end: caught-up (of a stream, when there is nothing more), or a time (2026-11-22T06:00:00Z): when all is applied
+    /// that was made before it; of a chain, the windows that end by then [default: of a stream, when told to stop].
     #[arg(long, env = "TRANSVASE_UNTIL", value_name = "WHEN")]
     pub until: Option<UntilArg>,
     /// Of a stream: what to do about deletes that DynamoDB makes because an item's time to live is over.
@@ -111,9 +115,9 @@ pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
     if let Some(table) = args.changes.from.strip_prefix(follow_stream::STREAM) {
         return Box::pin(follow_stream::follow(args, table, typed)).await;
     }
-    if args.until.is_some() || args.ttl_deletes == TtlDeletesArg::Skip {
+    if args.until == Some(UntilArg::CaughtUp) || args.ttl_deletes == TtlDeletesArg::Skip {
         return Err(Error::config(
-            "--until and --ttl-deletes are for a stream (--from streams://TABLE): a chain has an end, and does not tell \
+            "--until caught-up and --ttl-deletes are for a stream (--from streams://TABLE): a chain has an end, and does not tell \
              who deleted an item",
         ));
     }
@@ -151,7 +155,8 @@ async fn given(args: &FollowArgs, to: To, options: Options, stage: &Stage) -> Re
     let (chain, opener) = open::chain(&args.changes, options.spill_dir.clone()).await?;
     let table = chain.links.first().map(|link| link.table.name.clone()).unwrap_or_default();
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &[]).await?;
-    stage.apply(Follow::prepare(chain, mapping, destination, options).await?, opener).await
+    let follow = Follow::prepare(chain, mapping, destination, options).await?;
+    stage.apply(follow.until(args.until.and_then(UntilArg::micros)), opener).await
 }
 
 /// What watches and stops every window.
@@ -225,11 +230,19 @@ impl Screen {
 /// The report as text.
 fn text(report: &FollowReport) -> String {
     let ended = match report.status {
-        FollowStatus::CaughtUp => "caught up with the end of the chain",
-        FollowStatus::CaughtUpWithRejects => "caught up with the end of the chain, with rejects",
-        FollowStatus::Interrupted => "interrupted; run the same command to go on",
-        FollowStatus::UnitsFailed => "stopped: some data files could not be read; mend them and run the same command",
-        FollowStatus::Failed => "failed; what is durable stays, and the same command goes on from there",
+        FollowStatus::CaughtUp | FollowStatus::CaughtUpWithRejects => {
+            let end = match &report.until {
+                Some(until) => format!("caught up with the last window that ends by {until}"),
+                None => "caught up with the end of the chain".to_owned(),
+            };
+            let rejects = if report.status == FollowStatus::CaughtUpWithRejects { ", with rejects" } else { "" };
+            end + rejects
+        }
+        FollowStatus::Interrupted => "interrupted; run the same command to go on".to_owned(),
+        FollowStatus::UnitsFailed => {
+            "stopped: some data files could not be read; mend them and run the same command".to_owned()
+        }
+        FollowStatus::Failed => "failed; what is durable stays, and the same command goes on from there".to_owned(),
     };
     let mut out = String::new();
     let mut line = |text: String| {

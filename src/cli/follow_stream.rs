@@ -8,10 +8,12 @@ use super::{Backfill, ExitCode, Typed, config, horizon, open, output};
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
 use crate::follow::{Options, stream};
+use crate::mapping::{moment_micros, moment_text};
 use crate::report::{Status, StreamUsage};
 use crate::source::dynamodb_streams::StreamOptions;
 use clap::ValueEnum;
 use std::io::Write as _;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,10 +25,38 @@ pub(super) const STREAM: &str = "streams://";
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// When to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UntilArg {
     /// When every open shard has nothing more to give.
     CaughtUp,
+    /// When all is applied that was made before this moment, in microseconds since 1970.
+    Time(i64),
+}
+
+impl UntilArg {
+    /// The moment, if it is one.
+    #[must_use]
+    pub fn micros(self) -> Option<i64> {
+        match self {
+            UntilArg::CaughtUp => None,
+            UntilArg::Time(micros) => Some(micros),
+        }
+    }
+}
+
+impl FromStr for UntilArg {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<UntilArg> {
+        // a time without an offset is one in two places
+        let is_whole =
+            text.contains(['T', 't']) && (text.ends_with(['Z', 'z']) || text.rfind(['+', '-']) > text.find('T'));
+        match moment_micros(text).filter(|_| is_whole) {
+            Some(micros) => Ok(UntilArg::Time(micros)),
+            None if text == "caught-up" => Ok(UntilArg::CaughtUp),
+            None => Err(Error::config("neither caught-up nor a time as RFC 3339: 2026-11-22T06:00:00Z")),
+        }
+    }
 }
 
 /// What to do about deletes that the service makes.
@@ -54,7 +84,12 @@ pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<Exit
     let writers = options.pipeline.writers;
     let how = StreamOptions {
         skip_expired: args.ttl_deletes == TtlDeletesArg::Skip,
-        until_caught_up: args.until.is_some(),
+        until_caught_up: args.until == Some(UntilArg::CaughtUp),
+        // up to the end of a second that was begun
+        until: args
+            .until
+            .and_then(UntilArg::micros)
+            .map(|micros| u64::try_from(micros).unwrap_or(0).div_ceil(1_000_000)),
         ..StreamOptions::default()
     };
     let (source, key) = open::stream(&args.dynamo, table, how).await?;
@@ -78,6 +113,9 @@ pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<Exit
     report.status = stream::status(&report, usage.caught_up, stop.is_cancelled());
     let kept = horizon::told(&mut report, &destination, &copy).await;
     output::print(&output::table(&report));
+    if let (Status::CaughtUp, Some(UntilArg::Time(micros))) = (report.status, args.until) {
+        output::print(&format!("  all that was made before {} is in the target\n", moment_text(micros)));
+    }
     output::print(&told(&usage));
     output::print(&kept);
     let code = match report.status {

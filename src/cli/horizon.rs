@@ -14,6 +14,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// Between two looks at a follower: some for the trend of a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// When a follower is first looked at: it has met its shards by then.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 /// Between two looks at what is kept for a copy, each a question to the database: levels lie hours apart.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 
@@ -29,7 +32,9 @@ pub(super) async fn follower(destination: &Destination, copy: &str, progress: &A
     let (over, progress) = (CancellationToken::new(), Arc::clone(progress));
     let ended = over.clone();
     tokio::spawn(async move {
-        while rest(&ended, LOOK_EVERY).await {
+        let mut wait = FIRST_LOOK;
+        while rest(&ended, wait).await {
+            wait = LOOK_EVERY;
             let usage = progress.source().usage().stream.unwrap_or_default();
             let (left, lag, records) = (usage.horizon_seconds, usage.lag_seconds, usage.records);
             if let Some(shard) = &usage.nearest_shard {

@@ -52,7 +52,7 @@ pub struct CopyLook {
 pub struct Watchdog {
     /// Levels that were passed on the way down.
     passed: usize,
-    /// It was said that the copy is late.
+    /// It was said that the copy is late, and it has not been in good time since.
     late: bool,
     looks: VecDeque<Sample>,
 }
@@ -98,10 +98,11 @@ impl Watchdog {
         let eta = eta.filter(|_| running >= TREND_LEAST);
         let is_late = eta.is_some_and(|eta| eta + TO_SPARE > left);
         let passes = self.passes(left);
-        if !(passes && (is_late || eta.is_none()) || is_late && !self.late) {
+        let is_newly_late = is_late && !self.late;
+        self.late = is_late || self.late && eta.is_none_or(|eta| eta + 2 * TO_SPARE > left);
+        if !(passes && (is_late || eta.is_none()) || is_newly_late) {
             return None;
         }
-        self.late = is_late;
         if left == 0 {
             return Some(format!(
                 "warning: the stream no longer keeps all that changed since table {table} was captured: unless a follower \

@@ -54,13 +54,18 @@ impl Position {
         }
     }
 
-    /// The window to be asked for, in seconds since 1970, at the time `now`; none when it would be too short.
+    /// The window to be asked for, in seconds since 1970, at the time `now`, when none is to end later than `until`; none when
+    /// it would be too short.
     #[must_use]
-    pub fn next(&self, now: u64) -> Option<(u64, u64)> {
+    pub fn next(&self, now: u64, until: Option<u64>) -> Option<(u64, u64)> {
         let from = self.next_from();
-        let latest = now.saturating_sub(LATEST_SECONDS);
+        let latest = until.unwrap_or(u64::MAX).min(now.saturating_sub(LATEST_SECONDS));
         let to = match self.applied_us {
-            Some(_) => (from + SPAN.1).min(latest),
+            Some(_) => {
+                let to = (from + SPAN.1).min(latest);
+                // what is left up to the end must be exported too
+                until.filter(|until| (1..SPAN.0).contains(&until.saturating_sub(to))).map_or(to, |until| until - SPAN.0)
+            }
             None => seconds(self.as_of_us),
         };
         (to <= latest && to.saturating_sub(from) >= SPAN.0).then_some((from, to))
@@ -85,17 +90,36 @@ mod tests {
 
     #[test]
     fn the_first_window_ends_at_the_copys_time() {
-        assert_eq!(position(None).next(T + 10_000), Some((T - 900, T)));
-        assert_eq!(position(None).next(T + 300), Some((T - 900, T)));
-        assert_eq!(position(None).next(T + 299), None, "that time cannot be exported yet");
+        assert_eq!(position(None).next(T + 10_000, None), Some((T - 900, T)));
+        assert_eq!(position(None).next(T + 300, None), Some((T - 900, T)));
+        assert_eq!(position(None).next(T + 299, None), None, "that time cannot be exported yet");
     }
 
     #[test]
     fn windows_are_of_a_quarter_hour_to_a_day_and_end_five_minutes_ago() {
-        assert_eq!(position(Some(T)).next(T + 200_000), Some((T, T + 86_400)));
-        assert_eq!(position(Some(T)).next(T + 86_400 + 300), Some((T, T + 86_400)));
-        assert_eq!(position(Some(T)).next(T + 5000), Some((T, T + 4700)));
-        assert_eq!(position(Some(T)).next(T + 1200), Some((T, T + 900)));
-        assert_eq!(position(Some(T)).next(T + 1199), None);
+        assert_eq!(position(Some(T)).next(T + 200_000, None), Some((T, T + 86_400)));
+        assert_eq!(position(Some(T)).next(T + 86_400 + 300, None), Some((T, T + 86_400)));
+        assert_eq!(position(Some(T)).next(T + 5000, None), Some((T, T + 4700)));
+        assert_eq!(position(Some(T)).next(T + 1200, None), Some((T, T + 900)));
+        assert_eq!(position(Some(T)).next(T + 1199, None), None);
+    }
+
+    #[test]
+    fn windows_end_by_the_time_that_is_asked_for_and_leave_none_that_is_too_short() {
+        let late = T + 1_000_000;
+        let (day, at) = (86_400, position(Some(T)));
+        assert_eq!(at.next(late, Some(T + day + 900)), Some((T, T + day)));
+        // a day and ten minutes: the first window leaves the second its quarter of an hour
+        assert_eq!(at.next(late, Some(T + day + 600)), Some((T, T + day - 300)));
+        assert_eq!(at.next(late, Some(T + day)), Some((T, T + day)));
+        assert_eq!(at.next(late, Some(T + 900)), Some((T, T + 900)));
+        assert_eq!(at.next(late, Some(T + 899)), None);
+        assert_eq!(at.next(late, Some(T - 1)), None);
+        // a time that cannot be exported up to yet
+        assert_eq!(at.next(T + 2300, Some(T + 2500)), Some((T, T + 1600)));
+        assert_eq!(at.next(T + 1600, Some(T + 1500)), None);
+        // and not more than can be exported
+        assert_eq!(at.next(T + 5000, Some(T + day + 600)), Some((T, T + 4700)));
+        assert_eq!(position(None).next(late, Some(T - 1)), None, "the copy is of a later time");
     }
 }

@@ -6,7 +6,7 @@
 
 mod world;
 
-pub(crate) use world::{Plot, TABLE, World};
+pub(crate) use world::{BEGAN, Plot, TABLE, World, sequence_text};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use world::{sequence_of, sequence_text};
+use world::sequence_of;
 
 /// Answers in a row that hold a record back.
 const HELD_BACK_MAX: u32 = 2;

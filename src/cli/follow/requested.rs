@@ -3,6 +3,7 @@
 
 use super::{ChangesArgs, FollowArgs, Stage};
 use crate::cli::config::To;
+use crate::cli::follow_stream::UntilArg;
 use crate::cli::open::{self, LIVE};
 use crate::driver::dynamodb::DynamoDb;
 use crate::error::{Error, Result};
@@ -44,11 +45,13 @@ pub(super) async fn follow(
         say: &|line| stage.screen.say(line),
         stop: &stage.stop,
     };
+    // windows are cut at whole seconds
+    let until = args.until.and_then(UntilArg::micros).map(|micros| u64::try_from(micros / 1_000_000).unwrap_or(0));
     let mut so_far: Option<FollowReport> = None;
     loop {
         let position = Position::of(&destination, &mapping, args.run.as_deref(), &table.name).await?;
         let ended = |status| FollowReport::at(&position, &table.name, destination.to_string(), status);
-        let exported = match next(&db, &wish, &waiting, &position).await? {
+        let exported = match next(&db, &wish, &waiting, &position, until).await? {
             Some(exported) => exported,
             None => return Ok((joined(so_far, ended(FollowStatus::CaughtUp)), None)),
         };
@@ -59,8 +62,10 @@ pub(super) async fn follow(
         let changes = ChangesArgs { from, s3_endpoint: args.changes.s3_endpoint.clone(), ..args.changes.clone() };
         let (chain, opener) = open::chain(&changes, options.spill_dir.clone()).await?;
         let follow = Follow::prepare(chain, Arc::clone(&mapping), destination.clone(), options.clone()).await?;
+        let follow = follow.until(args.until.and_then(UntilArg::micros));
+        let applies = follow.due().0 > 0;
         let (report, error) = stage.apply(follow, opener).await?;
-        let goes_on = matches!(report.status, FollowStatus::CaughtUp | FollowStatus::CaughtUpWithRejects);
+        let goes_on = applies && matches!(report.status, FollowStatus::CaughtUp | FollowStatus::CaughtUpWithRejects);
         let report = joined(so_far, report);
         if error.is_some() || !goes_on {
             return Ok((report, error));
@@ -70,12 +75,21 @@ pub(super) async fn follow(
 }
 
 /// Has the next window exported; none when what is left is too short for one.
-async fn next(db: &DynamoDb, wish: &Wish, waiting: &Waiting<'_>, position: &Position) -> Result<Option<Exported>> {
+async fn next(
+    db: &DynamoDb,
+    wish: &Wish,
+    waiting: &Waiting<'_>,
+    position: &Position,
+    until: Option<u64>,
+) -> Result<Option<Exported>> {
     if let Some(arn) = &position.begun {
         return request::known(db, wish, waiting, arn).await.map(Some);
     }
     let remembered = request::remembered(wish, &waiting.file, position.next_from())?;
-    match remembered.or_else(|| position.next((waiting.now)())) {
+    if remembered.is_some_and(|(_, to)| until.is_some_and(|until| until < to)) {
+        return Ok(None);
+    }
+    match remembered.or_else(|| position.next((waiting.now)(), until)) {
         Some(window) => request::export(db, &wish.of_window(window), waiting).await.map(Some),
         None => Ok(None),
     }

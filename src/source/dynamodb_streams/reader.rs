@@ -33,6 +33,10 @@ const PAUSE_GROWS: (u32, u32) = (8, 4);
 /// brings.
 const CURRENT: u64 = 2;
 
+/// So many seconds after the moment up to which one follows all that was made before it is told: creation times are rounded
+/// to the second, and hosts' clocks differ by some.
+const CLOCKS_DIFFER: u64 = 10;
+
 /// Reads one lineage.
 pub(super) struct LineageReader {
     shared: Arc<Shared>,
@@ -45,6 +49,8 @@ pub(super) struct LineageReader {
     generation: u64,
     /// A listing newer than this one must be seen before the lineage is caught up: it was begun after the last record.
     stale: u64,
+    /// The same for the moment up to which one follows, once it is over.
+    over: Option<u64>,
 }
 
 /// Where a shard is read.
@@ -78,6 +84,7 @@ impl LineageReader {
             position: wanted.items.first().map_or(0, |range| range.start),
             generation: known.generation,
             stale: known.generation,
+            over: None,
         };
         reader.grow(&known);
         Ok(reader)
@@ -102,12 +109,42 @@ impl LineageReader {
         }
     }
 
+    /// Whether all is read that was made before the moment up to which one follows: of each shard a record made later, or all
+    /// that it had when that moment was over, after a listing that shows every shard of that time.
+    fn has_passed(&mut self, known: &Known) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(moment) = shared.options.until.map(|until| until.saturating_add(CLOCKS_DIFFER)) else { return false };
+        if shared.wall() < moment {
+            return false;
+        }
+        let over = *self.over.get_or_insert_with(|| {
+            // what counts is what is empty from now on
+            self.cursors.values_mut().for_each(|cursor| (cursor.empty, cursor.quiet) = (0, None));
+            known.generation + 1
+        });
+        if shared.asked < moment && self.generation <= over {
+            shared.listing.want();
+            return false;
+        }
+        let passed = |(shard, position): (&str, &Position)| {
+            position.read.is_some() && position.since >= moment
+                || self.cursors.get(shard).is_some_and(|cursor| cursor.quiet.is_some())
+        };
+        !self.lineage.awaits(&known.tree) && self.lineage.reading().all(passed)
+    }
+
     /// Asks once.
     async fn step(&mut self) -> Result<Read> {
         let shared = Arc::clone(&self.shared);
         let known = shared.listing.look(&shared.driver, &shared.capture.stream, shared.now()).await?;
         if known.generation != self.generation {
             self.grow(&known);
+        }
+        if self.has_passed(&known) {
+            shared.watch().passes(self.unit);
+            if shared.watch().are_caught_up(shared.capture.lineages.len()) {
+                return Ok(Read::Stop(REACHED.to_owned()));
+            }
         }
         let now = shared.now();
         let due = self.cursors.iter().filter(|(_, cursor)| cursor.due <= now).min_by_key(|(_, cursor)| cursor.due);
@@ -299,6 +336,9 @@ impl LineageReader {
 
 /// Why the source asks for an end.
 pub(super) const CAUGHT_UP: &str = "caught up with the stream";
+
+/// The same, where one follows up to a moment.
+const REACHED: &str = "all that was made before the moment to follow up to is read";
 
 impl Cursor {
     fn new() -> Cursor {

@@ -16,6 +16,8 @@ pub(super) struct Watch {
     shards: BTreeMap<(UnitId, String), Seen>,
     /// Lineages that are caught up, or at their end.
     caught_up: BTreeSet<UnitId>,
+    /// Lineages of which all is read that was made before the moment up to which one follows.
+    passed: BTreeSet<UnitId>,
     ended: u64,
     records: u64,
 }
@@ -32,9 +34,16 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    fn is_behind(&self, now: u64) -> bool {
+        self.behind || now.saturating_sub(self.since) > QUIET
+    }
+
     fn lag(&self, now: u64) -> u64 {
-        let since = now.saturating_sub(self.since);
-        if self.behind || since > QUIET { since } else { 0 }
+        if self.is_behind(now) { now.saturating_sub(self.since) } else { 0 }
+    }
+
+    fn left(&self, now: u64) -> u64 {
+        if self.is_behind(now) { self.until.saturating_sub(now) } else { KEPT }
     }
 }
 
@@ -63,6 +72,7 @@ impl Watch {
     pub(super) fn opens(&mut self, unit: UnitId) {
         self.shards.retain(|(of, _), _| *of != unit);
         self.caught_up.remove(&unit);
+        self.passed.remove(&unit);
     }
 
     /// A lineage has nothing more to read.
@@ -70,22 +80,25 @@ impl Watch {
         self.caught_up.insert(unit);
     }
 
-    /// Whether so many lineages are caught up.
+    /// Of a lineage all is read that was made before the moment up to which one follows; more of it may come still.
+    pub(super) fn passes(&mut self, unit: UnitId) {
+        self.passed.insert(unit);
+    }
+
+    /// Whether so many lineages are caught up, or have passed the moment up to which one follows.
     pub(super) fn are_caught_up(&self, lineages: usize) -> bool {
-        self.caught_up.len() >= lineages
+        self.caught_up.union(&self.passed).count() >= lineages
     }
 
     /// The figures at `now`.
     pub(super) fn usage(&self, now: u64, lineages: usize) -> StreamUsage {
-        let nearest =
-            self.shards.iter().min_by_key(|(_, seen)| if seen.lag(now) > 0 { seen.until } else { now + KEPT });
-        let left = |seen: &Seen| if seen.lag(now) > 0 { seen.until.saturating_sub(now) } else { KEPT };
+        let nearest = self.shards.iter().min_by_key(|(_, seen)| seen.left(now));
         StreamUsage {
             shards: self.shards.len() as u64,
             shards_ended: self.ended,
             records: self.records,
             lag_seconds: self.shards.values().map(|seen| seen.lag(now)).max().unwrap_or(0),
-            horizon_seconds: nearest.map_or(KEPT, |(_, seen)| left(seen)),
+            horizon_seconds: nearest.map_or(KEPT, |(_, seen)| seen.left(now)),
             nearest_shard: nearest.map(|((_, shard), _)| shard.clone()),
             caught_up: self.are_caught_up(lineages),
         }
@@ -147,6 +160,19 @@ mod tests {
         assert!(!watch.are_caught_up(2) && watch.usage(0, 2).records == 3);
         watch.catches_up(0);
         watch.opens(1);
+        assert!(!watch.are_caught_up(2));
+    }
+
+    #[test]
+    fn a_lineage_that_has_passed_a_moment_has_passed_it_whatever_comes_until_it_is_read_anew() {
+        let mut watch = Watch::default();
+        watch.passes(0);
+        watch.records(0, 3);
+        watch.ends(0, "a");
+        assert!(watch.are_caught_up(1) && !watch.are_caught_up(2));
+        watch.catches_up(1);
+        assert!(watch.are_caught_up(2));
+        watch.opens(0);
         assert!(!watch.are_caught_up(2));
     }
 }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The table's name.
 pub(crate) const TABLE: &str = "changing";
-/// When the first change was made.
-const BEGAN: u64 = 1_780_000_000;
+/// When the first change was made, in seconds since 1970.
+pub(crate) const BEGAN: u64 = 1_780_000_000;
 
 /// One shard.
 #[derive(Clone, Debug)]
@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) stream: u32,
     /// Every record says that it is a REMOVE.
     pub(crate) lies: bool,
+    /// When the first change was made, in seconds since 1970.
+    pub(crate) began: u64,
     script: Vec<Act>,
     keys: u32,
     late: u32,
@@ -109,6 +111,7 @@ impl World {
             view: "NEW_AND_OLD_IMAGES".into(),
             stream: 1,
             lies: false,
+            began: BEGAN,
             script: Vec::new(),
             keys: plot.keys,
             late: 0,
@@ -250,11 +253,16 @@ impl World {
         self.shards[child].parent.map_or_else(BTreeSet::new, |parent| &keys(parent) & &keys(child))
     }
 
+    /// When a change was made, in seconds since 1970.
+    pub(crate) fn created(&self, record: &Record) -> u64 {
+        self.began + record.sequence / 1000
+    }
+
     /// A record as the service gives it.
     pub(crate) fn json(&self, record: &Record) -> Value {
         let image = |version: u64| json!({"id": {"S": record.key}, "version": {"N": version.to_string()}});
         let mut change = json!({
-            "ApproximateCreationDateTime": BEGAN + record.sequence / 1000,
+            "ApproximateCreationDateTime": self.created(record),
             "Keys": {"id": {"S": record.key}},
             "SequenceNumber": sequence_text(record.sequence),
             "SizeBytes": 40,
