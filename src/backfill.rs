@@ -241,6 +241,12 @@ impl Backfill {
         self.settings.seed
     }
 
+    /// Transactions at once.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        self.options.pipeline.writers
+    }
+
     /// How far the run was when it was found.
     #[must_use]
     pub fn state(&self) -> RunState {

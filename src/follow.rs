@@ -6,6 +6,7 @@
 
 pub mod position;
 pub mod report;
+pub mod spooling;
 pub mod standing;
 pub mod stream;
 

@@ -35,4 +35,5 @@ pub mod report;
 pub mod sink;
 pub mod source;
 pub mod spill;
+pub mod spool;
 pub mod verify;

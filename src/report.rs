@@ -127,6 +127,20 @@ pub struct SourceUsage {
     /// How far behind a stream it is, where one is followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamUsage>,
+    /// What is kept of it until it can be applied, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolUsage>,
+}
+
+/// What a process that keeps changes until they can be applied has kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolUsage {
+    /// Where.
+    pub place: String,
+    /// Changes that this process has captured.
+    pub captured: u64,
+    /// Changes that are captured and not yet taken up to be applied.
+    pub backlog: u64,
 }
 
 /// Where a process that follows a stream is.

@@ -14,6 +14,7 @@ mod damage;
 mod dynamo_driver;
 mod fixtures;
 mod follow;
+mod follow_spooled;
 mod follow_stream;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;

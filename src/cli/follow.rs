@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
 mod requested;
+pub(super) mod spooled;
 
 use super::config::To;
 use super::follow_stream::{self, TtlDeletesArg, UntilArg};
@@ -32,6 +33,9 @@ Examples:
   # a live table, and then its stream until told to stop, or until it is caught up
   transvase backfill --capture --from dynamodb://orders --to sqlite:orders.db
   transvase follow --from streams://orders --until caught-up --to sqlite:orders.db
+
+  # the same where the copy takes longer than the 24 hours that a stream keeps: from another shell, while it is being made
+  transvase follow --from streams://orders --spool /data/spool --to sqlite:orders.db
 
   # one window more, when it has been exported
   transvase follow --from s3://backups/AWSDynamoDB/01768386924000-d339e52d --key pk:S,sk:S --to sqlite:orders.db
@@ -89,6 +93,10 @@ pub struct FollowArgs {
     /// Of a stream: what to do about deletes that DynamoDB makes because an item's time to live is over.
     #[arg(long, env = "TRANSVASE_TTL_DELETES", default_value = "apply")]
     pub ttl_deletes: TtlDeletesArg,
+    /// Of a stream: capture it into this folder, or s3://BUCKET/PREFIX, while the table is copied, and apply it from there
+    /// when the copy is complete: what is captured does not go after 24 hours.
+    #[arg(long, env = "TRANSVASE_SPOOL", value_name = "DIR|s3://BUCKET/PREFIX")]
+    pub spool: Option<String>,
     /// Stop after so many rejects in a window, or such a share of its changes (once 10,000 were read).
     #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
     pub max_rejects: String,
@@ -110,6 +118,11 @@ pub struct FollowArgs {
 pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
     if let Some(table) = args.changes.from.strip_prefix(follow_stream::STREAM) {
         return Box::pin(follow_stream::follow(args, table, typed)).await;
+    }
+    if args.spool.is_some() {
+        return Err(Error::config(
+            "--spool is for a stream (--from streams://TABLE), which forgets: an export stays where it is",
+        ));
     }
     if args.until.is_some() || args.ttl_deletes == TtlDeletesArg::Skip {
         return Err(Error::config(

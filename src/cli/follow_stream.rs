@@ -1,10 +1,12 @@
 //! `transvase follow --from streams://TABLE`, and `transvase backfill --capture`, which comes before it.
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
-use super::follow::FollowArgs;
+use super::config::To;
+use super::follow::{FollowArgs, spooled};
 use super::progress::Progress;
 use super::watch::Watch;
 use super::{Backfill, ExitCode, Typed, config, open, output};
+use crate::backfill;
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
 use crate::follow::{Options, stream};
@@ -43,26 +45,47 @@ pub enum TtlDeletesArg {
 /// # Errors
 /// Whatever keeps the changes from being applied, or ends it for good.
 pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<ExitCode> {
+    if let Some(place) = &args.spool {
+        return Box::pin(spooled::follow(args, table, typed, place)).await;
+    }
     let started = Instant::now();
     let to = config::to(&args.target, &args.dynamo, typed)?;
-    let options = Options {
+    let options = options(args, &to)?;
+    let (source, key) = open::stream(&args.dynamo, table, how(args)).await?;
+    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
+    apply(args, stream::prepare(source, mapping, destination, options).await?, started).await
+}
+
+/// How to follow.
+///
+/// # Errors
+/// `Config` for what cannot be read.
+pub(super) fn options(args: &FollowArgs, to: &To) -> Result<Options> {
+    Ok(Options {
         run: args.run.clone(),
         health: config::health(&args.spare, to.state())?,
         spill_dir: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
         pipeline: config::width(&args.width, true, config::max_rejects(&args.max_rejects)?)?,
-    };
-    let writers = options.pipeline.writers;
-    let how = StreamOptions {
+    })
+}
+
+/// How to read the stream.
+pub(super) fn how(args: &FollowArgs) -> StreamOptions {
+    StreamOptions {
         skip_expired: args.ttl_deletes == TtlDeletesArg::Skip,
         until_caught_up: args.until.is_some(),
         ..StreamOptions::default()
-    };
-    let (source, key) = open::stream(&args.dynamo, table, how).await?;
-    let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    let following = stream::prepare(source, mapping, destination, options).await?;
+    }
+}
+
+/// Applies what comes, until told to stop, or caught up if that was asked for.
+///
+/// # Errors
+/// Whatever keeps the changes from being applied, or ends it for good.
+pub(super) async fn apply(args: &FollowArgs, following: backfill::Backfill, started: Instant) -> Result<ExitCode> {
     let source = following.source();
     let (before, _) = following.progress();
-    let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
+    let progress = Arc::new(Progress::new(Arc::clone(&source), before, following.writers()));
     let lineages = source.description().units.len();
     progress.say(&format!("following {lineages} lineages of shards, {before} changes are durable already"));
     let watch = Watch::begin(started, progress)?;
@@ -75,6 +98,9 @@ pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<Exit
     report.status = stream::status(&report, usage.caught_up, stop.is_cancelled());
     output::print(&output::table(&report));
     output::print(&told(&usage));
+    if let Some(spool) = &report.process.source.spool {
+        output::print(&spooled::told(spool));
+    }
     let code = match report.status {
         Status::CaughtUp if report.outcomes.rejected > 0 => ExitCode::Rejects,
         status => output::code_of_status(status),

@@ -3,6 +3,7 @@
 
 use crate::model::counts::Compared;
 use crate::monitor::{Event, Monitor};
+use crate::report::SourceUsage;
 use crate::source::Source;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -134,11 +135,14 @@ impl Progress {
         let per_second = HumanBytes(bytes.checked_div(since.elapsed().as_secs().max(1)).unwrap_or(0));
         let in_flight = HumanBytes(load(&self.read_bytes).saturating_sub(bytes));
         let limit = self.limit();
-        if let Some(stream) = self.source.usage().stream {
+        let SourceUsage { stream, spool, .. } = self.source.usage();
+        if let Some(stream) = stream {
             let (behind, hours) = (stream.lag_seconds, stream.horizon_seconds as f64 / 3600.0);
             let shards = stream.shards;
+            let spooled = spool.map_or_else(String::new, |spool| format!("{} spooled to apply, ", spool.backlog));
             return format!(
-                "{rate:.0} changes/s, {behind} s behind, {shards} shards, {hours:.1} h to the horizon, limited by: {limit}"
+                "{rate:.0} changes/s, {spooled}{behind} s behind, {shards} shards, {hours:.1} h to the horizon, limited \
+                 by: {limit}"
             );
         }
         match (self.stages, load(&self.differences)) {

@@ -8,10 +8,12 @@
 //! does to a target.
 
 pub mod capture;
+mod capturing;
 pub mod lineage;
 mod listing;
 mod reader;
 pub mod sequence;
+pub mod spooled;
 pub mod tree;
 mod watch;
 

@@ -103,7 +103,7 @@ impl LineageReader {
     }
 
     /// Asks once.
-    async fn step(&mut self) -> Result<Read> {
+    pub(super) async fn step(&mut self) -> Result<Read> {
         let shared = Arc::clone(&self.shared);
         let known = shared.listing.look(&shared.driver, &shared.capture.stream, shared.now()).await?;
         if known.generation != self.generation {
