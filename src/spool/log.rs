@@ -199,7 +199,7 @@ impl LogReader {
     ///
     /// # Errors
     /// `Corrupt`, naming the segment, when it is not what was written; else of the store.
-    pub fn next(&mut self) -> Result<Option<Frame>> {
+    pub fn frame(&mut self) -> Result<Option<Frame>> {
         let (log, next) = (Arc::clone(&self.log), self.next);
         let found = {
             let state = log.state();

@@ -54,7 +54,7 @@ fn segment(folder: &Path, first: u64) -> PathBuf {
 /// All that there is from `from` on.
 fn read(log: &Arc<Log>, from: u64) -> Result<Vec<Frame>> {
     let mut reader = log.read(from);
-    std::iter::from_fn(|| reader.next().transpose()).collect()
+    std::iter::from_fn(|| reader.frame().transpose()).collect()
 }
 
 fn message<T>(result: Result<T>, kind: ErrorKind) -> String {
@@ -91,7 +91,7 @@ fn a_frame_cut_off_anywhere_is_forgotten_and_can_be_written_again() {
         let spool = open(folder.path()).unwrap();
         let log = spool.log(UNIT).unwrap();
         assert_eq!(log.begin(0, None).unwrap(), (41, Some("after 41".into())), "{cut}");
-        assert_eq!(fs::metadata(&path).unwrap().len() as usize, whole.len() - last, "{cut}");
+        assert_eq!(fs::read(&path).unwrap().len(), whole.len() - last, "{cut}");
         log.append(&frames()[3]).unwrap();
         assert_eq!(read(log, 0).unwrap(), frames(), "{cut}");
     }
@@ -143,8 +143,8 @@ fn damage_in_an_earlier_segment_is_found_before_a_line_of_it_is_used() {
         what();
         let spool = open_with(folder.path(), 1).unwrap();
         let mut reader = spool.log(UNIT).unwrap().read(0);
-        assert_eq!(reader.next().unwrap().unwrap(), frames()[0]);
-        let said = message(reader.next(), ErrorKind::Corrupt);
+        assert_eq!(reader.frame().unwrap().unwrap(), frames()[0]);
+        let said = message(reader.frame(), ErrorKind::Corrupt);
         assert!(said.contains(".frames"), "{said}");
     };
     for at in 0..whole.len() {
@@ -169,10 +169,10 @@ fn reading_begins_at_any_frame_and_goes_on_as_the_log_grows() {
         let said = message(read(log, 17), ErrorKind::Corrupt);
         assert!(said.contains("is another frame") || said.contains("missing"), "{said}");
         let mut reader = log.read(41);
-        assert_eq!((reader.next().unwrap(), reader.next().unwrap()), (Some(frames()[3].clone()), None));
+        assert_eq!((reader.frame().unwrap(), reader.frame().unwrap()), (Some(frames()[3].clone()), None));
         log.append(&frame(44, 50)).unwrap();
         assert!(reader.has_more() && log.backlog() == 6);
-        assert_eq!(reader.next().unwrap(), Some(frame(44, 50)));
+        assert_eq!(reader.frame().unwrap(), Some(frame(44, 50)));
         assert!(!reader.has_more() && log.backlog() == 0);
         assert!(log.append(&frame(51, 52)).is_err() && log.append(&frame(44, 50)).is_err(), "frames join");
     }
@@ -186,7 +186,7 @@ fn what_was_applied_is_removed_by_the_segment_and_no_reader_minds() {
     let mut reader = log.read(40);
     log.release(40).unwrap();
     assert!(!segment(folder.path(), 1).exists() && segment(folder.path(), 40).exists());
-    assert_eq!(reader.next().unwrap(), Some(frames()[2].clone()));
+    assert_eq!(reader.frame().unwrap(), Some(frames()[2].clone()));
     log.release(44).unwrap();
     assert_eq!(fs::read_dir(folder.path().join(format!("{UNIT:05}"))).unwrap().count(), 0);
     assert_eq!(log.end(), 44);
@@ -298,9 +298,9 @@ fn what_found_no_room_is_appended_when_there_is_some() {
         let mut reader = log.read(0);
         for frame in frames() {
             message(log.append(&frame), ErrorKind::Blocked);
-            assert_eq!(reader.next().unwrap(), None);
+            assert_eq!(reader.frame().unwrap(), None);
             log.append(&frame).unwrap();
-            assert_eq!(reader.next().unwrap(), Some(frame));
+            assert_eq!(reader.frame().unwrap(), Some(frame));
         }
         drop((reader, spool));
         assert_eq!(read(open(folder.path()).unwrap().log(UNIT).unwrap(), 0).unwrap(), frames());

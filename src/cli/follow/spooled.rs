@@ -57,11 +57,15 @@ pub(in crate::cli) async fn follow(args: &FollowArgs, table: &str, typed: Typed,
         usage.spool = Some(spool.usage());
         return interrupted(args, &copy, &usage);
     }
-    listening.abort();
     // anew: what the stream had nothing more of while the copy was made says nothing of now
     let (streams, _) = open::streams(&args.dynamo, table, how(args)).await?;
     let source = SpooledStreams::new(streams, Arc::clone(&spool));
     let following = stream::prepare(Box::new(source), mapping, destination, options).await?;
+    if stop.is_cancelled() {
+        return interrupted(args, &copy, &SourceUsage { spool: Some(spool.usage()), ..SourceUsage::default() });
+    }
+    // from here on others listen
+    listening.abort();
     let releasing = async {
         captured.release(spool).await;
         Ok(ExitCode::Failed)

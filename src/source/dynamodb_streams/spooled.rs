@@ -155,7 +155,7 @@ impl UnitReader for SpooledReader {
         }
         // before the look for more: what a lineage ends with comes after all that was captured of it
         let has_ended = self.capturing.has_ended(self.unit);
-        if let Some(frame) = self.log.next()? {
+        if let Some(frame) = self.log.frame()? {
             let made = Lineage::parse(&frame.reached)?.reading().map(|(_, position)| position.since).max();
             if let Some(made) = made {
                 self.applying.since.lock().unwrap_or_else(PoisonError::into_inner).insert(self.unit, made);
