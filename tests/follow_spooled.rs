@@ -103,8 +103,9 @@ fn records(server: &StreamsServer) -> u64 {
     server.world(|world| world.shards.iter().filter(|shard| shard.read).map(|shard| shard.records.len() as u64).sum())
 }
 
-/// Waits until the application has nothing more to do and all of it is in the spool.
+/// Has the application do all that it has to, and waits until all of it is in the spool.
 fn wait_until_all_is_spooled(server: &StreamsServer, place: &Path, running: &mut Running) {
+    server.world(|world| world.play(usize::MAX));
     let is_over = || {
         let last = server.world(|world| {
             let leaves = world.shards.iter().filter(|shard| !shard.closed);
@@ -221,8 +222,8 @@ async fn killed_while_it_captures_and_while_it_applies_it_does_every_change_once
 fn a_bucket_holds_a_spool_as_a_folder_does() {
     let folder = tempfile::tempdir().unwrap();
     let (target, buckets) = (sqlite(folder.path()), folder.path().join("buckets"));
-    let place = buckets.join("b/spools/one");
-    fs::create_dir_all(buckets.join("b")).unwrap();
+    let place = buckets.join("kept/spools/one");
+    fs::create_dir_all(buckets.join("kept")).unwrap();
     let s3 = S3Server::start(&buckets);
     let endpoint = format!("http://{}", s3.address);
     let bucket = |args: &[&str]| {
@@ -233,7 +234,7 @@ fn a_bucket_holds_a_spool_as_a_folder_does() {
     let following = |args: &[&str]| {
         let args = bucket(args);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        follow(&server.url(), &target, "s3://b/spools/one", &args)
+        follow(&server.url(), &target, "s3://kept/spools/one", &args)
     };
     let copy = sleeping_copy(&server.url(), &target);
     let mut running = following(&[]).spawn();
@@ -407,7 +408,7 @@ async fn a_spool_of_many_changes_is_applied_in_little_memory_and_leaves_little_b
 #[test]
 fn of_two_that_put_the_same_object_of_a_spool_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("b")).unwrap();
+    fs::create_dir(folder.path().join("kept")).unwrap();
     let server = S3Server::start(folder.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let options =
@@ -415,7 +416,7 @@ fn of_two_that_put_the_same_object_of_a_spool_one_is_refused() {
     let config = s3::config(s3::ACCESS_KEY, s3::SECRET_KEY);
     let label = || Label { source: "s".into(), run: "r".into(), incarnation: 1, derived: "d".into() };
     let open = |label: Label| {
-        let bucket = S3Bucket::with_config(runtime.handle().clone(), &config, "b", options.clone());
+        let bucket = S3Bucket::with_config(runtime.handle().clone(), &config, "kept", options.clone());
         Spool::open(Arc::new(BucketStore::new(bucket, "spools/one/")), label, 1)
     };
     let frame = |to: u64| {
@@ -441,5 +442,5 @@ fn of_two_that_put_the_same_object_of_a_spool_one_is_refused() {
     assert_eq!(log.begin(0, None).unwrap(), (2, Some("2".into())));
     assert_eq!(log.read(0).frame().unwrap(), Some(frame(2)));
     log.release(2).unwrap();
-    assert_eq!(segments(&folder.path().join("b/spools/one")), Vec::<PathBuf>::new());
+    assert_eq!(segments(&folder.path().join("kept/spools/one")), Vec::<PathBuf>::new());
 }
