@@ -8,10 +8,12 @@
 
 mod answers;
 mod faults;
+mod memory;
 mod reads;
 mod writes;
 
 pub(crate) use faults::{Admit, Demand, Faults, Injected, Reason};
+pub(crate) use memory::remembered;
 
 use super::http::HttpServer;
 use answers::{Answer, Fault, Outcome};
