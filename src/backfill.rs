@@ -172,6 +172,9 @@ impl Backfill {
             true => Create::TablesAndIndexes,
         };
         self.settings.tables = self.inspect(create).await?;
+        if self.source.description().changes {
+            self.destination.check_changeable(&self.pool, &self.mapping).await?;
+        }
         let (settings, state) = match stored {
             Some(stored) => stored,
             None => {
@@ -184,6 +187,13 @@ impl Backfill {
                 places.shuffle(&mut StdRng::seed_from_u64(self.settings.seed));
                 self.checkpoint.create(&self.settings, units, &places, rand::random::<u32>() >> 1).await?;
                 let (settings, state) = self.checkpoint.load().await?.unwrap_or((self.settings.clone(), RunState::New));
+                if settings.derived != self.settings.derived {
+                    // its units are not ours
+                    return Err(Error::refused(format!(
+                        "run {} was begun by another process at this moment: run the same command again",
+                        self.checkpoint.run()
+                    )));
+                }
                 (settings, if state == RunState::Resumed { RunState::New } else { state })
             }
         };
@@ -239,6 +249,12 @@ impl Backfill {
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.settings.seed
+    }
+
+    /// Transactions at once.
+    #[must_use]
+    pub fn writers(&self) -> usize {
+        self.options.pipeline.writers
     }
 
     /// How far the run was when it was found.
@@ -375,8 +391,8 @@ impl Backfill {
             self.quote_rejects().await?;
         }
         self.checkpoint.complete().await?;
-        self.checkpoint.end_load(&self.loaded_tables()).await?;
         monitor.event(&Event::RunComplete);
+        self.checkpoint.end_load(&self.loaded_tables()).await?;
         self.clear_spill().await;
         Ok(())
     }
@@ -414,6 +430,7 @@ impl Backfill {
             rejects_since: since.filter(|states| states.open < states.total()),
             failures: Vec::new(),
             rejects_file,
+            kept_until: None,
             seed: self.settings.seed,
             process: crate::report::ProcessReport::default(),
             load_method: if self.loading.is_some() { "load-data" } else { "insert" },

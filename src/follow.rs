@@ -4,8 +4,12 @@
 //! by time, each when the one before is complete; which are, the target says. Everything that does not join on to the
 //! copy, or to the window applied last, is refused before anything is written.
 
+pub mod hand_over;
+pub mod horizon;
+pub mod kept;
 pub mod position;
 pub mod report;
+pub mod spooling;
 pub mod standing;
 pub mod stream;
 
@@ -25,10 +29,12 @@ use crate::sink::health::HealthOptions;
 use crate::sink::load_method::LoadMethod;
 use crate::source::Source;
 use crate::source::dynamodb_export::chain::{Chain, Link, Window};
+use position::Position;
 use report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
 use standing::{Copied, Standing, standings};
 use std::path::PathBuf;
 use std::sync::Arc;
+use stream::Following;
 use tokio_util::sync::CancellationToken;
 
 /// How to follow.
@@ -40,6 +46,8 @@ pub struct Options {
     pub health: HealthOptions,
     /// Where large files may be kept for a while.
     pub spill_dir: PathBuf,
+    /// Of a stream: where rejects go. Each window has a file of its own.
+    pub rejects: Option<PathBuf>,
     /// How wide.
     pub pipeline: pipeline::Options,
 }
@@ -51,11 +59,13 @@ struct Copy {
     settings: Settings,
     as_of_us: i64,
     applied: Vec<Applied>,
+    is_complete: bool,
 }
 
 /// A chain that joins on to a target.
 pub struct Follow {
     links: Vec<(Link, Standing)>,
+    until_us: Option<i64>,
     copy: Copy,
     mapping: Arc<Mapping>,
     destination: Destination,
@@ -116,8 +126,23 @@ impl Follow {
         }
         let copied = Copied { run: &copy.run, as_of_us: copy.as_of_us, applied: &copy.applied };
         let standing = standings(&chain.links, &copied)?;
+        if standing.contains(&Standing::Due) {
+            Following::refuse_window(&destination, &Position::of_copy(&copy)).await?;
+        }
         let links = chain.links.into_iter().zip(standing).collect();
-        Ok(Follow { links, copy, mapping, destination, options })
+        Ok(Follow { links, until_us: None, copy, mapping, destination, options })
+    }
+
+    /// The same, of the windows that end at this moment or before: later ones wait. In microseconds since 1970.
+    #[must_use]
+    pub fn until(mut self, until_us: Option<i64>) -> Follow {
+        self.until_us = until_us;
+        for (link, standing) in &mut self.links {
+            if *standing == Standing::Due && until_us.is_some_and(|until| until < link.window.to_us) {
+                *standing = Standing::Later;
+            }
+        }
+        self
     }
 
     /// What the chain cannot tell, a line each: said before it is applied.
@@ -151,7 +176,8 @@ impl Follow {
     #[must_use]
     pub fn due(&self) -> (usize, usize) {
         let due = self.links.iter().filter(|(_, standing)| *standing == Standing::Due).count();
-        (due, self.links.len() - due)
+        let passed = |standing| matches!(standing, Standing::InCopy | Standing::Applied);
+        (due, self.links.iter().filter(|(_, standing)| passed(*standing)).count())
     }
 
     /// Applies what is due, window by window, until all is durable, a stop is requested, or something fails for good. The
@@ -171,6 +197,10 @@ impl Follow {
             let passed = match standing {
                 Standing::InCopy => Some((WindowStatus::InTheCopy, Counts::default())),
                 Standing::Applied => Some((WindowStatus::AppliedBefore, self.counts(link).await?)),
+                Standing::Later => Some(match self.counts(link).await? {
+                    counts if counts.read > 0 => (WindowStatus::Begun, counts),
+                    counts => (WindowStatus::Waiting, counts),
+                }),
                 Standing::Due if ended.is_over() || stop.is_cancelled() => {
                     ended.stopped();
                     Some((WindowStatus::Waiting, Counts::default()))
@@ -205,6 +235,7 @@ impl Follow {
         let source = source.map_err(|error| Error::internal("opening a window").because(error))??;
         let (mapping, destination) = (Arc::clone(&self.mapping), self.destination.clone());
         let options = self.run_options(link).await?;
+        self.copy.end_load(&self.destination).await?;
         let run = Box::pin(Backfill::prepare(source, mapping, destination, options)).await?;
         let monitor = watch(&Step { number, of, link, run: &run });
         Box::pin(run.run(stop.clone(), monitor)).await
@@ -272,6 +303,7 @@ impl Follow {
             target: self.destination.to_string(),
             copy_of: moment_text(self.copy.as_of_us),
             caught_up_to: moment_text(applied.unwrap_or(ended.reached_us).max(ended.reached_us)),
+            until: self.until_us.map(moment_text),
             windows: ended.windows,
             tally: Tally::of(&ended.total),
             remarks,
@@ -354,6 +386,22 @@ impl Ended {
     }
 }
 
+impl Copy {
+    /// Ends the load of a complete copy, as the process should have that completed it, unless it died just then: without this
+    /// removals would leave tombstones for ever.
+    async fn end_load(&self, destination: &Destination) -> Result<()> {
+        if !self.is_complete || !destination.remembers_removals() {
+            return Ok(());
+        }
+        let mut checkpoint = Checkpoint::open(Arc::new(Pool::new(destination.state(), 1)), &self.run).await?;
+        let tables: Vec<String> = self.settings.tables.iter().map(|table| table.name.clone()).collect();
+        match checkpoint.load().await? {
+            Some(_) if checkpoint.incarnation() == self.incarnation => checkpoint.end_load(&tables).await,
+            _ => Err(Error::refused(format!("run {} was begun anew by another process", self.run))),
+        }
+    }
+}
+
 /// The table of a window, as it is kept with the window's run.
 fn named(link: &Link) -> String {
     format!("{} {}", link.table.arn, link.table.id)
@@ -370,7 +418,7 @@ async fn find_copy(destination: &Destination, mapping: &Mapping, run: String) ->
     };
     let mut checkpoint = Checkpoint::existing(Arc::clone(&pool), &run).await?.ok_or_else(none)?;
     let (settings, state) = checkpoint.load().await?.ok_or_else(none)?;
-    if settings.compares.is_some() || settings.follows.is_some() {
+    if !settings.items_are_copied() {
         return Err(Error::refused(format!("run {run} is no copy: give --run the name of the backfill's run")));
     }
     if state != RunState::Complete && !destination.remembers_removals() {
@@ -396,5 +444,6 @@ async fn find_copy(destination: &Destination, mapping: &Mapping, run: String) ->
         ))
     })?;
     let applied = checkpoint.followed_by().await?;
-    Ok(Copy { run, incarnation: checkpoint.incarnation(), settings, as_of_us, applied })
+    let is_complete = state == RunState::Complete;
+    Ok(Copy { run, incarnation: checkpoint.incarnation(), settings, as_of_us, applied, is_complete })
 }

@@ -10,6 +10,7 @@
 //!    (a clustered load first sorts on disk: [`spill`]);
 //! 5. [`checkpoint`]: what is durable and who may add to it;
 //! 6. [`driver`]: the wires below; [`limit`]: how fast, and how often again; [`spill`]: rows in any order in, in key order out;
+//!    a stream that cannot be applied yet is kept: [`spool`];
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 //!
 //! Around it: [`plan`] looks at both ends before (what items look like: [`census`]; the mapping that follows: [`infer`]),
@@ -35,4 +36,5 @@ pub mod report;
 pub mod sink;
 pub mod source;
 pub mod spill;
+pub mod spool;
 pub mod verify;

@@ -3,6 +3,7 @@
 //! The run's own counts stay as they are: it rejected so many. What has become of these since is told beside them, and adds
 //! up to them.
 
+use crate::checkpoint::follows::stream_run;
 use crate::checkpoint::retries::{Place, Retry, RetrySettings};
 use crate::checkpoint::review::{Filter, Kind};
 use crate::checkpoint::run::{Checkpoint, RunState, Settings};
@@ -166,6 +167,7 @@ impl Rejects {
         (stop, monitor): (&CancellationToken, &Arc<dyn Monitor>),
     ) -> Result<RetryReport> {
         let run = self.checkpoint.run();
+        self.check_not_overtaken().await?;
         if self.state != RunState::Complete {
             return Err(Error::refused(format!(
                 "run {run} is not complete: finish it first, with as many --max-rejects as it needs"
@@ -176,7 +178,6 @@ impl Rejects {
                 "run {run} wrote to no table: there is nothing to try its rejects with"
             )));
         }
-        self.check_not_overtaken().await?;
         let (retry, sink) = self.begin(mapping, into, options, monitor).await?;
         let (mut tried, mut after) = (0, None);
         while !stop.is_cancelled() {
@@ -207,15 +208,18 @@ impl Rejects {
         Ok(RetryReport { run: run.to_owned(), retry: retry.number, tried, complete, states })
     }
 
-    /// What was rejected is as of its run. Where later changes were applied since, it may be older than its row, or deleted.
+    /// What was rejected is as of its run. Where later changes were applied since, it may be older than its row, or deleted;
+    /// and a stream that was captured may be followed while it is tried again.
     async fn check_not_overtaken(&self) -> Result<()> {
         let run = self.checkpoint.run();
-        if self.settings.follows.is_none() && self.checkpoint.followed_by().await?.is_empty() {
+        let captured = Checkpoint::existing(Arc::clone(&self.pool), &stream_run(run)).await?.is_some();
+        if !captured && !self.settings.reads_changes() && self.checkpoint.followed_by().await?.is_empty() {
             return Ok(());
         }
         Err(Error::refused(format!(
-            "run {run}: changes were applied since, so what it rejected may have been overtaken: mend the items at their \
-             source and follow on, or sign the rejects off"
+            "run {run}: what it rejected may have been overtaken by changes that are followed: mend the items at their \
+             source and follow on; or, when nothing is followed any more, write what they are now through a mended \
+             mapping with `transvase verify --repair`; or sign the rejects off"
         )))
     }
 

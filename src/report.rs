@@ -97,6 +97,9 @@ pub struct Report {
     pub failures: Vec<String>,
     /// Where the rejects were written.
     pub rejects_file: Option<String>,
+    /// Where a stream was captured or followed: until when it keeps what the target lacks, as RFC 3339 in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<String>,
     /// The shuffle's seed.
     pub seed: u64,
     /// What this process did and took.
@@ -127,10 +130,24 @@ pub struct SourceUsage {
     /// How far behind a stream it is, where one is followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamUsage>,
+    /// What is kept of it until it can be applied, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolUsage>,
+}
+
+/// What a process that keeps changes until they can be applied has kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolUsage {
+    /// Where.
+    pub place: String,
+    /// Changes that this process has captured.
+    pub captured: u64,
+    /// Changes that are captured and not yet taken up to be applied.
+    pub backlog: u64,
 }
 
 /// Where a process that follows a stream is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StreamUsage {
     /// Shards that it is reading.
     pub shards: u64,
@@ -142,6 +159,9 @@ pub struct StreamUsage {
     pub lag_seconds: u64,
     /// How long until what comes next is no longer kept.
     pub horizon_seconds: u64,
+    /// The shard of which that is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest_shard: Option<String>,
     /// Whether every open shard of the run has nothing more to give; only ever true when that was asked for.
     pub caught_up: bool,
 }

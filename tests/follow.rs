@@ -8,6 +8,7 @@ mod beside;
 mod refused;
 mod requested;
 mod scanned;
+mod until;
 
 use crate::generator::export::write_manifest;
 use crate::generator::orders::{write_moment, write_version};

@@ -5,13 +5,15 @@ use crate::support::canon;
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::engine::{Engine, Outcome};
 use crate::support::orders::block_on;
-use crate::support::streams_server::{Plot, StreamFaults, StreamsServer, TABLE, World};
+use crate::support::servers::{BOTH, execute, shared};
+use crate::support::streams_server::{BEGAN, Plot, StreamFaults, StreamsServer, TABLE, World};
 use crate::support::transvase::{Target, soak, sqlite, targets, text};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use transvase::mapping::moment_micros;
 
 fn plot(seed: u64) -> Plot {
     Plot { seed, keys: 60, before: 300, during: 900, closes: 6, late: 2 }
@@ -34,9 +36,14 @@ fn faults(seed: u64) -> StreamFaults {
 }
 
 /// `transvase VERB` between the server at `url` and the target.
-fn engine(verb: &str, from: &str, url: &str, target: &Target, args: &[&str]) -> Engine {
-    let to = target.url();
-    let mut engine = Engine::new(&[verb, "--from", from, "--to", &to, "--endpoint-url", url, "--lease-seconds", "2"]);
+pub(crate) fn engine(verb: &str, from: &str, url: &str, target: &Target, args: &[&str]) -> Engine {
+    engine_to(verb, from, url, (target, &target.url()), args)
+}
+
+/// The same as another user of the target's.
+fn engine_to(verb: &str, from: &str, url: &str, (target, to): (&Target, &str), args: &[&str]) -> Engine {
+    let mut engine =
+        Engine::new(&[verb, "--from", from, "--to", to, "--endpoint-url", url]).env("TRANSVASE_LEASE_SECONDS", "2");
     if let Target::Server(database) = target {
         let ca = database.ca_file.display().to_string();
         engine = engine.args(&["--tls-ca", &ca]).env("MYSQL_PWD", database.password());
@@ -44,12 +51,12 @@ fn engine(verb: &str, from: &str, url: &str, target: &Target, args: &[&str]) -> 
     AWS_ENVIRONMENT.into_iter().fold(engine.args(args), |engine, (name, value)| engine.env(name, value)).report()
 }
 
-fn backfill(url: &str, target: &Target, args: &[&str]) -> Engine {
+pub(crate) fn backfill(url: &str, target: &Target, args: &[&str]) -> Engine {
     let from = format!("dynamodb://{TABLE}");
     engine("backfill", &from, url, target, &["--read-capacity", "unlimited", "--segments", "4"]).args(args)
 }
 
-fn follow(url: &str, target: &Target, args: &[&str]) -> Engine {
+pub(crate) fn follow(url: &str, target: &Target, args: &[&str]) -> Engine {
     engine("follow", &format!("streams://{TABLE}"), url, target, args)
 }
 
@@ -66,7 +73,7 @@ fn catch_up(server: &StreamsServer, target: &Target, args: &[&str]) -> Outcome {
 }
 
 /// The version of each key in the target.
-async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> {
+pub(crate) async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> {
     let rows = target.rows(&format!("SELECT id, item FROM {table}")).await;
     let version = |row: &Vec<Option<Vec<u8>>>| {
         let item: Value = serde_json::from_slice(row[1].as_ref().unwrap()).unwrap();
@@ -89,7 +96,7 @@ fn records(server: &StreamsServer) -> u64 {
 }
 
 /// Fails unless the report accounts for every record once.
-fn assert_counted(server: &StreamsServer, outcome: &Outcome, what: &str) {
+pub(crate) fn assert_counted(server: &StreamsServer, outcome: &Outcome, what: &str) {
     let count = |name: &str| outcome.number(&format!("/{name}"));
     let (read, skipped) = (count("read"), count("skipped"));
     assert_eq!(read - skipped, records(server), "{what}: {}", outcome.stdout);
@@ -209,12 +216,52 @@ async fn nothing_is_followed_that_was_not_captured_before_it_was_copied_to_its_e
     // copied, and not captured
     let target = sqlite(folder.path());
     backfill(&server.url(), &target, &[]).run().expect(0);
+    server.world(|world| world.switched_on = Some(4_000_000_000));
     refused(follow(&server.url(), &target, &[]).run(), 6, "nothing was captured before run changing");
     refused(backfill(&server.url(), &target, &["--capture"]).run(), 6, "has begun without a capture");
     let from = crate::support::project_dir().join("fixtures/export/full").display().to_string();
     let args = ["--key", "customer_id:S,order_id:S", "--capture"];
     refused(engine("backfill", &from, &server.url(), &target, &args).run(), 2, "only a live table");
     refused(engine("follow", &from, &server.url(), &target, &["--until", "caught-up"]).run(), 2, "are for a stream");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_delete_is_told_so_before_anything_is_captured_or_followed() {
+    let server = StreamsServer::start(World::new(plot(75)), StreamFaults::default());
+    for kind in BOTH {
+        let database = shared(kind).database().await;
+        let (name, password) = (database.name.clone(), database.password());
+        let poor = format!("poor_{name}");
+        let grants = format!(
+            "CREATE USER {poor}@'%' IDENTIFIED BY '{password}'; \
+             GRANT SELECT, INSERT, UPDATE, CREATE ON {name}.* TO {poor}@'%'"
+        );
+        execute(&mut shared(kind).admin().await, &grants).await;
+        let target = Target::server(database);
+        let to = target.url().replacen("transvase@", &format!("{poor}@"), 1);
+        let refused = |outcome: Outcome| {
+            let outcome = outcome.expect(2);
+            let parts = ["table changing: changes replace and delete rows", "DELETE command denied"];
+            assert!(parts.iter().all(|part| outcome.stderr.contains(part)), "{}", outcome.stderr);
+        };
+        let table = format!("dynamodb://{TABLE}");
+        let args = ["--read-capacity", "unlimited", "--capture"];
+        refused(engine_to("backfill", &table, &server.url(), (&target, &to), &args).run());
+        backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+        // it may do all that a backfill does
+        let control = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+                       AND table_name LIKE '\\_transvase%'";
+        for row in target.rows(control).await {
+            let grant = format!("GRANT DELETE ON {name}.{} TO {poor}@'%'", text(&row[0]));
+            execute(&mut shared(kind).admin().await, &grant).await;
+        }
+        let stream = format!("streams://{TABLE}");
+        let args = ["--until", "caught-up"];
+        refused(engine_to("follow", &stream, &server.url(), (&target, &to), &args).run());
+        let grant = format!("GRANT DELETE ON {name}.changing TO {poor}@'%'");
+        execute(&mut shared(kind).admin().await, &grant).await;
+        engine_to("follow", &stream, &server.url(), (&target, &to), &args).run().expect(0);
+    }
 }
 
 #[tokio::test]
@@ -231,6 +278,99 @@ async fn deletes_of_what_has_expired_leave_their_rows_when_they_are_to_be_skippe
     });
     assert_eq!(held(&target, TABLE).await, truth);
     assert!(expired > 10 && followed.number("/skipped") >= expired, "{expired} {}", followed.stdout);
+}
+
+#[tokio::test]
+async fn a_stream_is_followed_up_to_a_time_though_it_never_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    // two changes at each request: nobody catches up with it
+    let story = Plot { before: 0, during: 30_000, ..plot(90) };
+    let server = StreamsServer::start(World::new(story), StreamFaults { acts: 2, most: 9, ..StreamFaults::default() });
+    backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+    let time = "2026-05-28T20:26:45.5Z";
+    let reached = follow(&server.url(), &target, &["--until", time]).run().expect(0);
+    assert!(
+        reached.stdout.contains(&format!("all that was made before {time} is in the target")),
+        "{}",
+        reached.stdout
+    );
+    assert_eq!(reached.report["status"], "caught-up");
+    let before = server.world(|world| {
+        assert!(!world.is_settled(), "the application has ended: this shows nothing");
+        let records = world.shards.iter().flat_map(|shard| &shard.records);
+        records.filter(|record| world.created(record) < BEGAN + 6).count() as u64
+    });
+    let durable = durable(&target).await;
+    assert!(before > 100 && durable >= before, "{before} {durable}");
+    // what is durable says that it was there before
+    let again = follow(&server.url(), &target, &["--until", time]).run().expect(0);
+    assert!(again.number("/read") >= durable, "{}", again.stdout);
+}
+
+const HOUR: u64 = 3600;
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// How long the report says that the stream keeps what the target lacks.
+fn kept(outcome: &Outcome) -> u64 {
+    let until = outcome.report["kept_until"].as_str().unwrap();
+    u64::try_from(moment_micros(until).unwrap()).unwrap() / 1_000_000 - now()
+}
+
+#[tokio::test]
+async fn who_follows_far_behind_is_warned_before_what_it_lacks_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    let mut world = World::new(Plot { before: 0, during: 30_000, closes: 0, ..plot(100) });
+    world.began = now() - 19 * HOUR;
+    let server = StreamsServer::start(world, StreamFaults { acts: 1, most: 2, ..StreamFaults::default() });
+    backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+    // its records are met while it runs
+    let mut running = follow(&server.url(), &target, &[]).spawn();
+    running.wait_to_say("until the stream drops what this target lacks");
+    running.signal("TERM");
+    let stopped = running.wait(Duration::from_secs(60)).expect(4);
+    assert!(stopped.stderr.contains("5.0 h until") || stopped.stderr.contains("4.9 h until"), "{}", stopped.stderr);
+    for part in ["shard shardId-", "19.0 h behind", "--writers", "copied anew"] {
+        assert!(stopped.stderr.contains(part), "{part}: {}", stopped.stderr);
+    }
+    assert!(stopped.stdout.contains("run the same command again before"), "{}", stopped.stdout);
+    assert!((4 * HOUR..=5 * HOUR).contains(&kept(&stopped)), "{}", stopped.report);
+    // what is durable tells it before anything is read
+    let died = follow(&server.url(), &target, &[]).env("TRANSVASE_ABORT_AT", "unit-claimed:1").run();
+    assert_eq!(died.stderr.matches("warning: ").count(), 1, "{}", died.stderr);
+    assert!(died.stderr.contains("19.0 h behind"), "{}", died.stderr);
+}
+
+#[tokio::test]
+async fn who_copies_is_told_until_when_the_captured_changes_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    let server = StreamsServer::start(World::new(plot(110)), StreamFaults::default());
+    let died = backfill(&server.url(), &target, &["--capture"]).env("TRANSVASE_ABORT_AT", "committed:1").run();
+    assert!(died.signal().is_some() && !died.stderr.contains("warning: "), "{}", died.stderr);
+    // as if it had been captured fifteen hours ago
+    let settings = target.rows("SELECT settings FROM _transvase_runs WHERE run = 'changing.stream'").await;
+    let settings: Value = serde_json::from_str(text(&settings[0][0])).unwrap();
+    let capture: Value = serde_json::from_str(settings["derived"].as_str().unwrap()).unwrap();
+    let taken = capture["taken"].as_u64().unwrap();
+    let older = format!("settings = replace(settings, '{taken}', '{}')", taken - 15 * HOUR);
+    target.execute(&format!("UPDATE _transvase_runs SET {older} WHERE run = 'changing.stream'")).await;
+    let copied = backfill(&server.url(), &target, &["--capture"]).run().expect(0);
+    for part in ["warning: what changes while table changing is copied is kept for", "--spool DIR", "--live-target"] {
+        assert!(copied.stderr.contains(part), "{part}: {}", copied.stderr);
+    }
+    assert!(copied.stdout.contains("what changed since the capture is to be followed before"), "{}", copied.stdout);
+    assert!((4 * HOUR..=5 * HOUR).contains(&kept(&copied)), "{}", copied.report);
+    // in time
+    server.world(|world| {
+        world.began = now();
+        world.play(usize::MAX);
+    });
+    assert!(kept(&catch_up(&server, &target, &[])) > 23 * HOUR);
 }
 
 /// An application that puts, deletes and puts again the same few keys, until it is told to end.
@@ -258,9 +398,7 @@ fn application(server: &DynamoServer, over: Arc<AtomicBool>) -> std::thread::Joi
 fn the_emulators_table_is_copied_and_followed_while_an_application_writes_to_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = DynamoServer::start();
-    let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"});
-    let table = json!({"TableName": TABLE, "BillingMode": "PAY_PER_REQUEST", "StreamSpecification": stream});
-    server.create_from(table, "id:S");
+    server.create_streamed(TABLE, "id:S");
     server.create("copied", "id:S");
     let over = Arc::new(AtomicBool::new(false));
     let application = application(&server, Arc::clone(&over));

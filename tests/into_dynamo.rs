@@ -46,7 +46,7 @@ fn items_of_every_type_arrive_as_they_are() {
     for (shape, key, _, long) in SHAPES {
         let server = start();
         server.create("source", key);
-        server.load_lines("source", &lines(shape, 11, if soak() { long } else { 300 }));
+        server.load_lines("source", &lines(shape, 11, if soak() { long } else { 170 }));
         let truth = server.items("source");
         for on_conflict in ["keep", "replace"] {
             let folder = tempfile::tempdir().unwrap();

@@ -47,7 +47,7 @@ async fn a_server_that_takes_no_loads_is_inserted_into_and_that_is_said_once() {
         assert_eq!(ended.report["load_method"], "insert");
         assert_eq!(ended.said.matches("local_infile").count(), 2, "one line, which names it twice: {}", ended.said);
         let truth = truth(Shape::Orders, 61, 3000, &["customer_id", "order_id"]);
-        assert_holds(&target, "orders", &KEY, truth, &target.to_string()).await;
+        assert_holds(&target, "orders", &KEY, &truth, &target.to_string()).await;
         // what was asked for by name is not remarked on
         let quiet = run(folder.path(), &from, &target, "insert", &[&FLAGS[..], &["--run", "again"]].concat()).expect(0);
         assert!(!quiet.said.contains("local_infile"), "{}", quiet.said);
@@ -125,7 +125,7 @@ async fn rows_already_there_are_counted_by_loads_to_the_last_one() {
         ended.counts([3000, 1766, 1234, 0, 0]);
         assert_loaded(&ended);
         let truth = truth(Shape::Orders, 64, 3000, &["customer_id", "order_id"]);
-        assert_holds(&target, "orders", &KEY, truth, &target.to_string()).await;
+        assert_holds(&target, "orders", &KEY, &truth, &target.to_string()).await;
     }
 }
 

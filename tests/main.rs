@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests watch real clocks and real processes")]
 
 mod apply;
+mod auto;
 mod bad_days;
 mod cli;
 mod clustered;
@@ -14,6 +15,7 @@ mod damage;
 mod dynamo_driver;
 mod fixtures;
 mod follow;
+mod follow_spooled;
 mod follow_stream;
 #[path = "../examples/generate/generator/mod.rs"]
 mod generator;
@@ -23,6 +25,7 @@ mod incremental;
 mod indexes;
 mod into_dynamo;
 mod keys;
+mod live;
 mod load;
 mod plan;
 mod preflight;

@@ -1,6 +1,7 @@
 //! What cannot be stored is quoted exactly, counted, bounded, and kept from strangers' eyes; what can be stored arrives.
 
 mod blocked;
+mod followed;
 mod packets;
 mod retry;
 

@@ -104,7 +104,7 @@ async fn every_item_of_every_shape_arrives_from_a_live_table_as_from_its_export(
             let ended = scan(folder.path(), &server, &table, &target, &args).run().expect(0);
             ended.counts([items, items, 0, 0, 0]);
             let what = format!("{target}, {shape:?}, live");
-            assert_holds(&target, &table, &key, truth, &what).await;
+            assert_holds(&target, &table, &key, &truth, &what).await;
             let exported = format!("{table}_exported");
             let exports = tempfile::tempdir().unwrap();
             let from = export(exports.path(), shape, 5, wanted, 3);

@@ -1,9 +1,11 @@
 //! A stream followed by the source alone: whatever its shards do and whatever goes wrong on the way, every change comes
 //! once, after those of the same key that came before it; and what is no longer there is never stepped over.
 
+mod until;
+
 use crate::support::dynamo::{DynamoServer, config_of};
 use crate::support::orders::is_soak;
-use crate::support::streams_server::{Plot, StreamFaults, StreamsServer, TABLE, World};
+use crate::support::streams_server::{BEGAN, Plot, StreamFaults, StreamsServer, TABLE, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -19,11 +21,18 @@ use transvase::model::page::{Page, Wanted};
 use transvase::source::dynamodb_streams::{Begin, DynamoDbStreams, StreamOptions};
 use transvase::source::{Read, Source, UnitReader};
 
+/// When the stories are over.
+fn after_the_story() -> u64 {
+    BEGAN + 3600
+}
+
 /// Short pauses: the tests wait for what is said, not for a time.
 const QUICK: StreamOptions = StreamOptions {
     begin: Begin::Now,
     skip_expired: false,
     until_caught_up: true,
+    until: None,
+    clock: after_the_story,
     poll: Duration::from_millis(1),
     relist: Duration::from_millis(20),
 };

@@ -15,7 +15,7 @@ const LEVELS: [&[&str]; 14] = [
     &["report"],
     &["limit"],
     &["driver", "mapping", "spill"],
-    &["census", "compare"],
+    &["census", "compare", "spool"],
     &["infer"],
     &["checkpoint"],
     &["source", "sink"],

@@ -55,10 +55,11 @@ impl Backfill {
         Ok(())
     }
 
-    /// Whether a table that is empty lost its rows to somebody else: what changes have put, changes may take away.
+    /// Whether a table that is empty lost its rows to somebody else: what changes have put, changes may take away, and what
+    /// was copied too where others write; there the canaries tell.
     fn has_rows(&self, totals: &Counts, table: usize) -> bool {
         let written = totals.tables.get(table).is_some_and(|outcomes| outcomes.written > 0);
-        written && !self.source.description().changes
+        written && !self.source.description().changes && !self.settings.live_target
     }
 
     /// Looks for rows that the run made durable: a TRUNCATE between then and now takes them all. The application may

@@ -1,6 +1,6 @@
 //! What follows a copy: the windows of changes that were applied to it, each a run of its own.
 
-use super::run::{Checkpoint, broken};
+use super::run::{Checkpoint, Settings, broken, name_of};
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,23 @@ pub struct Applied {
 struct Found {
     source: String,
     follows: Option<Follows>,
+}
+
+/// What the identity of a stream begins with, as a source.
+pub const STREAM: &str = "stream ";
+
+/// The name of the run that follows the stream of a copy.
+#[must_use]
+pub fn stream_run(copy: &str) -> String {
+    name_of(&format!("{copy}.stream"))
+}
+
+impl Settings {
+    /// Whether what the run reads are changes: a stream's, or a window of them.
+    #[must_use]
+    pub fn reads_changes(&self) -> bool {
+        self.follows.is_some() || self.source.starts_with(STREAM)
+    }
 }
 
 impl Checkpoint {

@@ -61,6 +61,14 @@ pub struct Settings {
     pub follows: Option<Follows>,
 }
 
+impl Settings {
+    /// Whether the run copies items, rather than follow or compare.
+    #[must_use]
+    pub fn items_are_copied(&self) -> bool {
+        self.compares.is_none() && self.follows.is_none()
+    }
+}
+
 /// A target table, by what changes when it is recreated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetTable {

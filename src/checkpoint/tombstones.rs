@@ -140,14 +140,15 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Marks the tables as loaded: no removal leaves a tombstone any more, and those that there are go.
+    /// Marks the tables as loaded: no removal leaves a tombstone any more, and those that there are go; not those of a table
+    /// that another run has begun to load. May be done again at any time.
     ///
     /// # Errors
     /// Of the database.
     pub async fn end_load(&self, tables: &[String]) -> Result<()> {
         for table in tables {
             self.mark(table, "loaded").await?;
-            self.purge_tombstones(table, i64::MAX).await?;
+            self.purge_all(table).await?;
         }
         Ok(())
     }
@@ -165,19 +166,21 @@ impl Checkpoint {
         .await
     }
 
-    /// In small transactions: a delete of millions of rows would hold up whoever leaves a tombstone.
-    async fn purge_tombstones(&self, table: &str, before_us: i64) -> Result<()> {
+    /// Purges all tombstones of a table while it is this run's: nobody can take it over before a transaction ends.
+    async fn purge_all(&self, table: &str) -> Result<()> {
         loop {
-            let context = (table, before_us);
-            let purged = self.retrying("purging tombstones", &context, |session, (table, before)| {
+            let context = (table, self.run.as_str(), self.incarnation);
+            let purged = self.retrying("purging tombstones", &context, |session, (table, run, incarnation)| {
                 Box::pin(async move {
-                    let some = match session.dialect() {
-                        Dialect::Sqlite => String::new(),
-                        Dialect::MySql | Dialect::MariaDb => format!(" LIMIT {PURGED_AT_ONCE}"),
-                    };
-                    let sql = format!("DELETE FROM _transvase_tombstones WHERE target = ? AND at_us < ?{some}");
-                    let cells = [text(table), CellRef::Int(*before)];
-                    Ok(session.execute(&Statement::new(sql), cells.into_iter()).await?.affected)
+                    session.begin().await?;
+                    let lock = for_share(session.dialect());
+                    let ours = format!(
+                        "SELECT 1 FROM _transvase_loads WHERE target = ? AND run = ? AND incarnation = ?{lock}"
+                    );
+                    let is_ours = !session.fetch(&ours, &[text(table), text(run), big(*incarnation)]).await?.is_empty();
+                    let purged = if is_ours { purge_some(session, table, i64::MAX).await? } else { 0 };
+                    session.commit().await?;
+                    Ok(purged)
                 })
             });
             if purged.await? < PURGED_AT_ONCE as u64 {
@@ -185,6 +188,30 @@ impl Checkpoint {
             }
         }
     }
+
+    /// In small transactions: a delete of millions of rows would hold up whoever leaves a tombstone.
+    async fn purge_tombstones(&self, table: &str, before_us: i64) -> Result<()> {
+        loop {
+            let context = (table, before_us);
+            let purged = self.retrying("purging tombstones", &context, |session, (table, before)| {
+                Box::pin(purge_some(session, table, *before))
+            });
+            if purged.await? < PURGED_AT_ONCE as u64 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Deletes tombstones of a table that were left before a moment, where a server can [`PURGED_AT_ONCE`] at most. How many.
+async fn purge_some(session: &mut Session, table: &str, before_us: i64) -> FaultResult<u64> {
+    let some = match session.dialect() {
+        Dialect::Sqlite => String::new(),
+        Dialect::MySql | Dialect::MariaDb => format!(" LIMIT {PURGED_AT_ONCE}"),
+    };
+    let sql = format!("DELETE FROM _transvase_tombstones WHERE target = ? AND at_us < ?{some}");
+    let cells = [text(table), CellRef::Int(before_us)];
+    Ok(session.execute(&Statement::new(sql), cells.into_iter()).await?.affected)
 }
 
 /// Takes the table over for the run. Returns the moment, in microseconds since 1970 by the database's clock, before which

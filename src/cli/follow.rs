@@ -1,7 +1,9 @@
 //! `transvase follow`: what was typed, what may run, and what is shown at its end.
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
+mod auto;
 mod requested;
+pub(super) mod spooled;
 
 use super::config::To;
 use super::follow_stream::{self, TtlDeletesArg, UntilArg};
@@ -9,6 +11,7 @@ use super::open::LIVE;
 use super::progress::Progress;
 use super::{DynamoArgs, ExitCode, MappingArgs, SpareArgs, TargetArgs, Typed, Width, config, open, output, watch};
 use crate::checkpoint::run::RunState;
+use crate::driver::target::Target;
 use crate::error::{Error, Result};
 use crate::follow::report::{FollowReport, FollowStatus, Tally, WindowReport, WindowStatus};
 use crate::follow::{Follow, OpenLink, Options, Step};
@@ -33,11 +36,20 @@ Examples:
   transvase backfill --capture --from dynamodb://orders --to sqlite:orders.db
   transvase follow --from streams://orders --until caught-up --to sqlite:orders.db
 
+  # the same, up to a time
+  transvase follow --from streams://orders --until 2026-11-22T06:00:00Z --to sqlite:orders.db
+
+  # the same where the copy takes longer than the 24 hours that a stream keeps: from another shell, while it is being made
+  transvase follow --from streams://orders --spool /data/spool --to sqlite:orders.db
+
   # one window more, when it has been exported
   transvase follow --from s3://backups/AWSDynamoDB/01768386924000-d339e52d --key pk:S,sk:S --to sqlite:orders.db
 
   # the windows exported as well, up to a few minutes ago; the table's key is known
   transvase follow --from dynamodb://orders --request-exports s3://backups --to sqlite:orders.db
+
+  # all of it: a full export, windows until what is left fits into the stream, then the stream
+  transvase follow --from auto:orders --request-exports s3://backups --until caught-up --to sqlite:orders.db
 
 Windows that were applied before are passed over. Run the same command again after an interruption: it goes on where it was.";
 
@@ -45,9 +57,10 @@ Windows that were applied before are passed over. Run the same command again aft
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Changes")]
 pub struct ChangesArgs {
-    /// The stream of a live table (streams://TABLE), once `transvase backfill --capture` has copied it; or an incremental
+    /// The stream of a live table (streams://TABLE), once it was copied, best by `transvase backfill --capture`; or an incremental
     /// export (a folder, or s3://bucket/…/AWSDynamoDB/<id>), or a folder or s3://bucket/prefix that holds several: each must
-    /// begin where the one before ends. Or the live table (dynamodb://TABLE), with --request-exports.
+    /// begin where the one before ends. With --request-exports the live table (dynamodb://TABLE), or auto:TABLE, which copies it
+    /// as well and ends with its stream.
     #[arg(long, env = "TRANSVASE_FROM", value_name = "CHANGES")]
     pub from: String,
     /// An S3-compatible server instead of AWS.
@@ -83,15 +96,24 @@ pub struct FollowArgs {
     /// The name of the backfill's run [default: the DynamoDB table's name].
     #[arg(long, env = "TRANSVASE_RUN", value_name = "NAME")]
     pub run: Option<String>,
-    /// Of a stream: when to end [default: when told to stop].
+    /// When to end: caught-up (of a stream, when there is nothing more), or a time (2026-11-22T06:00:00Z): when all is applied
+    /// that was made before it; of a chain, the windows that end by then [default: of a stream, when told to stop].
     #[arg(long, env = "TRANSVASE_UNTIL", value_name = "WHEN")]
     pub until: Option<UntilArg>,
     /// Of a stream: what to do about deletes that DynamoDB makes because an item's time to live is over.
     #[arg(long, env = "TRANSVASE_TTL_DELETES", default_value = "apply")]
     pub ttl_deletes: TtlDeletesArg,
+    /// Of a stream: capture it into this folder, or s3://BUCKET/PREFIX, while the table is copied, and apply it from there
+    /// when the copy is complete: what is captured does not go after 24 hours.
+    #[arg(long, env = "TRANSVASE_SPOOL", value_name = "DIR|s3://BUCKET/PREFIX")]
+    pub spool: Option<String>,
     /// Stop after so many rejects in a window, or such a share of its changes (once 10,000 were read).
     #[arg(long, env = "TRANSVASE_MAX_REJECTS", value_name = "N|P%", default_value = "0")]
     pub max_rejects: String,
+    /// Of a stream: where rejects are written at the end, as JSON lines, mode 0600 [default: RUN.stream.rejects.jsonl, if
+    /// there are any].
+    #[arg(long, env = "TRANSVASE_REJECTS", value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
     /// Where to write the report as JSON.
     #[arg(long, env = "TRANSVASE_REPORT", value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -108,37 +130,47 @@ pub struct FollowArgs {
 /// # Errors
 /// Whatever keeps the changes from being applied, or ends it for good.
 pub async fn follow(args: &FollowArgs, typed: Typed) -> Result<ExitCode> {
+    if let Some(table) = args.changes.from.strip_prefix(auto::AUTO) {
+        return Box::pin(auto::follow(args, table, typed)).await;
+    }
     if let Some(table) = args.changes.from.strip_prefix(follow_stream::STREAM) {
         return Box::pin(follow_stream::follow(args, table, typed)).await;
     }
-    if args.until.is_some() || args.ttl_deletes == TtlDeletesArg::Skip {
+    if args.spool.is_some() {
         return Err(Error::config(
-            "--until and --ttl-deletes are for a stream (--from streams://TABLE): a chain has an end, and does not tell \
-             who deleted an item",
+            "--spool is for a stream (--from streams://TABLE), which forgets: an export stays where it is",
+        ));
+    }
+    if args.until == Some(UntilArg::CaughtUp) || args.ttl_deletes == TtlDeletesArg::Skip || args.rejects.is_some() {
+        return Err(Error::config(
+            "--until caught-up, --ttl-deletes and --rejects are for a stream (--from streams://TABLE): a chain has an end, \
+             does not tell who deleted an item, and each of its windows has a file of rejects",
         ));
     }
     let started = Instant::now();
     let to = config::to(&args.target, &args.dynamo, typed)?;
-    let spill_dir = args.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let options = Options {
-        run: args.run.clone(),
-        health: config::health(&args.spare, to.state())?,
-        spill_dir: spill_dir.clone(),
-        pipeline: config::width(&args.width, false, config::max_rejects(&args.max_rejects)?)?,
-    };
-    let (screen, meter) = (Arc::new(Screen::default()), Arc::new(Meter::default()));
-    let monitor = watch::monitors(vec![Arc::clone(&meter) as _])?;
-    let stop = CancellationToken::new();
-    let telling = Arc::clone(&screen);
-    tokio::spawn(watch::stop_at_signals(stop.clone(), move |line| telling.say(line)));
-    let stage = Stage { screen, monitor, stop, writers: options.pipeline.writers };
+    let options = args.options(to.state(), false)?;
+    let stage = Stage::begin(options.pipeline.writers)?;
     let (mut report, error) = match &args.changes.request_exports {
         Some(url) => Box::pin(requested::follow(args, url, to, options, &stage)).await?,
         None => Box::pin(given(args, to, options, &stage)).await?,
     };
-    report.process = ProcessReport { source: stage.screen.usage(), ..meter.process(started.elapsed()) };
+    report.process = stage.process(started);
     output::print(&text(&report));
     output::ended(&report, args.report.as_deref(), error, code(report.status))
+}
+
+impl FollowArgs {
+    /// How to follow, a live source or exports; `state` is the database of the runs.
+    pub(super) fn options(&self, state: &Target, live: bool) -> Result<Options> {
+        Ok(Options {
+            run: self.run.clone(),
+            health: config::health(&self.spare, state)?,
+            spill_dir: self.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
+            rejects: self.rejects.clone(),
+            pipeline: config::width(&self.width, live, config::max_rejects(&self.max_rejects)?)?,
+        })
+    }
 }
 
 /// Applies the exports that are there.
@@ -151,18 +183,34 @@ async fn given(args: &FollowArgs, to: To, options: Options, stage: &Stage) -> Re
     let (chain, opener) = open::chain(&args.changes, options.spill_dir.clone()).await?;
     let table = chain.links.first().map(|link| link.table.name.clone()).unwrap_or_default();
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, &table, &[]).await?;
-    stage.apply(Follow::prepare(chain, mapping, destination, options).await?, opener).await
+    let follow = Follow::prepare(chain, mapping, destination, options).await?;
+    stage.apply(follow.until(args.until.and_then(UntilArg::micros)), opener).await
 }
 
 /// What watches and stops every window.
 struct Stage {
     screen: Arc<Screen>,
+    meter: Arc<Meter>,
     monitor: Arc<dyn Monitor>,
     stop: CancellationToken,
     writers: usize,
 }
 
 impl Stage {
+    /// From here on signals stop what follows.
+    fn begin(writers: usize) -> Result<Stage> {
+        let (screen, meter, stop) = (Arc::new(Screen::default()), Arc::new(Meter::default()), CancellationToken::new());
+        let monitor = watch::monitors(vec![Arc::clone(&meter) as _])?;
+        let telling = Arc::clone(&screen);
+        tokio::spawn(watch::stop_at_signals(stop.clone(), move |line| telling.say(line)));
+        Ok(Stage { screen, meter, monitor, stop, writers })
+    }
+
+    /// What was done to windows since the process began.
+    fn process(&self, started: Instant) -> ProcessReport {
+        ProcessReport { source: self.screen.usage(), ..self.meter.process(started.elapsed()) }
+    }
+
     async fn apply(&self, follow: Follow, opener: OpenLink) -> Result<(FollowReport, Option<Error>)> {
         let (due, passed) = follow.due();
         self.screen.say(&format!("{due} windows to apply, {passed} passed over"));
@@ -193,9 +241,14 @@ impl Screen {
         }
     }
 
+    /// Shows this from now on.
+    fn show(&self, progress: &Arc<Progress>) {
+        self.finish();
+        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(progress));
+    }
+
     /// Shows the next window.
     fn begin(&self, step: &Step<'_>, writers: usize) -> Arc<dyn Monitor> {
-        self.finish();
         let (before, changes) = step.run.progress();
         let progress = Arc::new(Progress::new(step.run.source(), before, writers));
         let (number, of, window) = (step.number, step.of, step.link.window);
@@ -204,7 +257,7 @@ impl Screen {
             RunState::New | RunState::Complete => String::new(),
         };
         progress.say(&format!("window {number} of {of}, {window}: {changes} changes{durable}"));
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&progress));
+        self.show(&progress);
         progress
     }
 
@@ -225,11 +278,19 @@ impl Screen {
 /// The report as text.
 fn text(report: &FollowReport) -> String {
     let ended = match report.status {
-        FollowStatus::CaughtUp => "caught up with the end of the chain",
-        FollowStatus::CaughtUpWithRejects => "caught up with the end of the chain, with rejects",
-        FollowStatus::Interrupted => "interrupted; run the same command to go on",
-        FollowStatus::UnitsFailed => "stopped: some data files could not be read; mend them and run the same command",
-        FollowStatus::Failed => "failed; what is durable stays, and the same command goes on from there",
+        FollowStatus::CaughtUp | FollowStatus::CaughtUpWithRejects => {
+            let end = match &report.until {
+                Some(until) => format!("caught up with the last window that ends by {until}"),
+                None => "caught up with the end of the chain".to_owned(),
+            };
+            let rejects = if report.status == FollowStatus::CaughtUpWithRejects { ", with rejects" } else { "" };
+            end + rejects
+        }
+        FollowStatus::Interrupted => "interrupted; run the same command to go on".to_owned(),
+        FollowStatus::UnitsFailed => {
+            "stopped: some data files could not be read; mend them and run the same command".to_owned()
+        }
+        FollowStatus::Failed => "failed; what is durable stays, and the same command goes on from there".to_owned(),
     };
     let mut out = String::new();
     let mut line = |text: String| {

@@ -1,17 +1,21 @@
 //! `transvase follow --from streams://TABLE`, and `transvase backfill --capture`, which comes before it.
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
-use super::follow::FollowArgs;
+use super::follow::{FollowArgs, spooled};
 use super::progress::Progress;
 use super::watch::Watch;
-use super::{Backfill, ExitCode, Typed, config, open, output};
+use super::{Backfill, ExitCode, Typed, config, horizon, open, output};
+use crate::backfill;
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
-use crate::follow::{Options, stream};
+use crate::follow::stream;
+use crate::mapping::{moment_micros, moment_text};
 use crate::report::{Status, StreamUsage};
+use crate::sink::destination::Destination;
 use crate::source::dynamodb_streams::StreamOptions;
 use clap::ValueEnum;
 use std::io::Write as _;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,10 +27,38 @@ pub(super) const STREAM: &str = "streams://";
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// When to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UntilArg {
     /// When every open shard has nothing more to give.
     CaughtUp,
+    /// When all is applied that was made before this moment, in microseconds since 1970.
+    Time(i64),
+}
+
+impl UntilArg {
+    /// The moment, if it is one.
+    #[must_use]
+    pub fn micros(self) -> Option<i64> {
+        match self {
+            UntilArg::CaughtUp => None,
+            UntilArg::Time(micros) => Some(micros),
+        }
+    }
+}
+
+impl FromStr for UntilArg {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<UntilArg> {
+        // a time without an offset is one in two places
+        let is_whole =
+            text.contains(['T', 't']) && (text.ends_with(['Z', 'z']) || text.rfind(['+', '-']) > text.find('T'));
+        match moment_micros(text).filter(|_| is_whole) {
+            Some(micros) => Ok(UntilArg::Time(micros)),
+            None if text == "caught-up" => Ok(UntilArg::CaughtUp),
+            None => Err(Error::config("neither caught-up nor a time as RFC 3339: 2026-11-22T06:00:00Z")),
+        }
+    }
 }
 
 /// What to do about deletes that the service makes.
@@ -43,38 +75,72 @@ pub enum TtlDeletesArg {
 /// # Errors
 /// Whatever keeps the changes from being applied, or ends it for good.
 pub async fn follow(args: &FollowArgs, table: &str, typed: Typed) -> Result<ExitCode> {
+    if let Some(place) = &args.spool {
+        return Box::pin(spooled::follow(args, table, typed, place)).await;
+    }
     let started = Instant::now();
     let to = config::to(&args.target, &args.dynamo, typed)?;
-    let options = Options {
-        run: args.run.clone(),
-        health: config::health(&args.spare, to.state())?,
-        spill_dir: args.spill_dir.clone().unwrap_or_else(std::env::temp_dir),
-        pipeline: config::width(&args.width, true, config::max_rejects(&args.max_rejects)?)?,
-    };
-    let writers = options.pipeline.writers;
-    let how = StreamOptions {
-        skip_expired: args.ttl_deletes == TtlDeletesArg::Skip,
-        until_caught_up: args.until.is_some(),
-        ..StreamOptions::default()
-    };
-    let (source, key) = open::stream(&args.dynamo, table, how).await?;
+    let options = args.options(to.state(), true)?;
+    let (source, key) = open::stream(&args.dynamo, table, how(args)).await?;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    let following = stream::prepare(source, mapping, destination, options).await?;
+    let copy = args.run.clone().unwrap_or_else(|| name_of(table));
+    let following = stream::prepare(source, mapping, destination.clone(), options).await?;
+    flow(args, following, Some((&destination, &copy)), |progress| Watch::begin(started, progress)).await
+}
+
+/// How a stream is followed.
+pub(super) fn how(args: &FollowArgs) -> StreamOptions {
+    StreamOptions {
+        skip_expired: args.ttl_deletes == TtlDeletesArg::Skip,
+        until_caught_up: args.until == Some(UntilArg::CaughtUp),
+        // up to the end of a second that was begun
+        until: args
+            .until
+            .and_then(UntilArg::micros)
+            .map(|micros| u64::try_from(micros).unwrap_or(0).div_ceil(1_000_000)),
+        ..StreamOptions::default()
+    }
+}
+
+/// Lets changes flow, watched by what `watch` makes of their progress. Unless a spool keeps what is not applied, the stream has
+/// to: `kept` is the copy, by its target and its run.
+///
+/// # Errors
+/// What ends it for good.
+pub(super) async fn flow(
+    args: &FollowArgs,
+    following: backfill::Backfill,
+    kept: Option<(&Destination, &str)>,
+    watch: impl FnOnce(Arc<Progress>) -> Result<Watch>,
+) -> Result<ExitCode> {
     let source = following.source();
     let (before, _) = following.progress();
-    let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
+    let progress = Arc::new(Progress::new(Arc::clone(&source), before, following.writers()));
     let lineages = source.description().units.len();
     progress.say(&format!("following {lineages} lineages of shards, {before} changes are durable already"));
-    let watch = Watch::begin(started, progress)?;
+    let horizon = horizon::follower(kept, &progress).await;
+    let watch = watch(progress)?;
     let stop = watch.stop();
     let ended = following.run(stop.clone(), watch.monitor()).await;
+    drop(horizon);
     let process = watch.end(&*source);
     let (mut report, error) = ended?;
     report.process = process;
-    let usage = report.process.source.stream.unwrap_or_default();
+    let usage = report.process.source.stream.clone().unwrap_or_default();
     report.status = stream::status(&report, usage.caught_up, stop.is_cancelled());
+    let kept = match kept {
+        Some((destination, copy)) => horizon::told(&mut report, destination, copy).await,
+        None => String::new(),
+    };
     output::print(&output::table(&report));
+    if let (Status::CaughtUp, Some(UntilArg::Time(micros))) = (report.status, args.until) {
+        output::print(&format!("  all that was made before {} is in the target\n", moment_text(micros)));
+    }
     output::print(&told(&usage));
+    output::print(&kept);
+    if let Some(spool) = &report.process.source.spool {
+        output::print(&spooled::told(spool));
+    }
     let code = match report.status {
         Status::CaughtUp if report.outcomes.rejected > 0 => ExitCode::Rejects,
         status => output::code_of_status(status),
@@ -108,9 +174,9 @@ pub async fn capture(args: &Backfill, typed: Typed) -> Result<()> {
     let options = config::options(args, to.state(), true)?;
     let (source, key) = open::stream(&args.dynamo, table, StreamOptions::default()).await?;
     let copy = args.run.clone().unwrap_or_else(|| name_of(table));
-    let shards = source.description().units.len();
+    let shards = source.capture().lineages.len();
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    if stream::capture(source, mapping, destination, &options, &copy).await? {
+    if stream::capture(Box::new(source), mapping, destination, &options, &copy).await? {
         drop(writeln!(std::io::stderr(), "captured the stream of table {table}: {shards} shards"));
         tokio::time::sleep(SETTLE).await;
     }

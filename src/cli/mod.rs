@@ -4,6 +4,7 @@ pub mod config;
 pub mod export;
 pub mod follow;
 pub mod follow_stream;
+mod horizon;
 pub mod log;
 pub mod open;
 pub mod output;

@@ -19,6 +19,9 @@ use crate::source::dynamodb_export::chain::{Chain, Link};
 use crate::source::dynamodb_export::{ChainLocation, DynamoDbExport, ExportLocation, ExportOptions, Store};
 use crate::source::dynamodb_scan::{DynamoDbScan, ScanOptions, SharedPurse};
 use crate::source::dynamodb_streams::{DynamoDbStreams, StreamOptions};
+use crate::spool::bucket::BucketStore;
+use crate::spool::folder::FolderStore;
+use crate::spool::store::Store as SpoolStore;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -132,12 +135,27 @@ pub async fn stream(
     args: &DynamoArgs,
     table: &str,
     options: StreamOptions,
-) -> Result<(Box<dyn Source>, Vec<KeyAttribute>)> {
+) -> Result<(DynamoDbStreams, Vec<KeyAttribute>)> {
     let table = DynamoDb::connect(&endpoint(args)).await?.describe(table).await?;
     let key = table.key.iter().map(|(name, ty)| KeyAttribute { name: name.clone(), ty: key_type(*ty) }).collect();
     let driver = Streams::connect(&endpoint(args)).await?;
-    let source = DynamoDbStreams::open(driver, tokio::runtime::Handle::current(), &table, options).await?;
-    Ok((Box::new(source), key))
+    Ok((DynamoDbStreams::open(driver, tokio::runtime::Handle::current(), &table, options).await?, key))
+}
+
+/// Opens the place of a spool: a folder, or `s3://bucket/prefix` at `endpoint`.
+///
+/// # Errors
+/// `Config` when it cannot be used; `Refused` when another process has the folder open.
+pub async fn spool(place: &str, endpoint: Option<String>, spill: PathBuf) -> Result<Arc<dyn SpoolStore>> {
+    let Some(url) = place.strip_prefix("s3://") else { return Ok(Arc::new(FolderStore::open(place.as_ref())?)) };
+    let (bucket, prefix) = url.split_once('/').unwrap_or((url, ""));
+    let (bucket, prefix, handle) = (bucket.to_owned(), prefix.to_owned(), tokio::runtime::Handle::current());
+    let opening = tokio::task::spawn_blocking(move || {
+        let options = S3Options { endpoint, ..S3Options::new(spill) };
+        let bucket = S3Bucket::connect(handle, &bucket, options)?;
+        Ok(Arc::new(BucketStore::new(bucket, &prefix)) as Arc<dyn SpoolStore>)
+    });
+    opening.await.map_err(|error| Error::internal("opening the spool").because(error))?
 }
 
 pub(super) fn key_type(letter: char) -> KeyType {

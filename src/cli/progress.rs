@@ -1,8 +1,11 @@
 //! The run, seen: a bar on a terminal, plain lines elsewhere. Says the rate, the time left and what limits now.
 #![expect(clippy::disallowed_methods, reason = "the screen shows real time")]
 
+use super::horizon::wall;
+use crate::follow::horizon::hours;
 use crate::model::counts::Compared;
 use crate::monitor::{Event, Monitor};
+use crate::report::SourceUsage;
 use crate::source::Source;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -39,6 +42,8 @@ pub struct Progress {
     stage: Mutex<(Instant, u64)>,
     last_line: Mutex<Instant>,
     last_pause: Mutex<Option<Instant>>,
+    /// Until when the stream keeps what changes meanwhile, in seconds since 1970; 0 when nothing was captured.
+    captured_until: AtomicU64,
     /// What the sink says that holds it back.
     target_limit: Mutex<Option<String>>,
     done: AtomicU64,
@@ -78,6 +83,7 @@ impl Progress {
             stage: Mutex::new((Instant::now(), before)),
             last_line: Mutex::new(Instant::now()),
             last_pause: Mutex::new(None),
+            captured_until: AtomicU64::new(0),
             target_limit: Mutex::new(None),
             done: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -122,30 +128,58 @@ impl Progress {
         }
     }
 
+    /// The stream keeps what changes meanwhile until then, in seconds since 1970.
+    pub fn captured(&self, until: u64) {
+        self.captured_until.store(until, Ordering::Relaxed);
+    }
+
+    /// How many items or rows a second, and how long the stage will take still, if that can be told.
+    fn pace(&self) -> (f64, Option<Duration>) {
+        let (since, before) = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.done.load(Ordering::Relaxed);
+        let rate = done as f64 / since.elapsed().as_secs_f64().max(0.001);
+        let left = self.items.load(Ordering::Relaxed).saturating_sub(before + done) as f64;
+        (rate, if rate > 0.0 { Duration::try_from_secs_f64(left / rate).ok() } else { None })
+    }
+
+    /// How long the stage will take still; none when that cannot be told.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.pace().1
+    }
+
     fn state(&self) -> String {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (since, before) = *self.stage.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = since.elapsed().as_secs_f64().max(0.001);
-        let (done, bytes) = (load(&self.done), load(&self.bytes));
-        let rate = done as f64 / seconds;
-        let left = load(&self.items).saturating_sub(before + done) as f64;
-        let eta = if rate > 0.0 { Duration::try_from_secs_f64(left / rate).ok() } else { None };
+        let since = self.stage.lock().unwrap_or_else(PoisonError::into_inner).0;
+        let bytes = load(&self.bytes);
+        let (rate, eta) = self.pace();
         let eta = eta.map_or_else(|| "unknown".to_owned(), |eta| HumanDuration(eta).to_string());
         let per_second = HumanBytes(bytes.checked_div(since.elapsed().as_secs().max(1)).unwrap_or(0));
         let in_flight = HumanBytes(load(&self.read_bytes).saturating_sub(bytes));
         let limit = self.limit();
-        if let Some(stream) = self.source.usage().stream {
+        let SourceUsage { stream, spool, .. } = self.source.usage();
+        if let Some(stream) = stream {
             let (behind, hours) = (stream.lag_seconds, stream.horizon_seconds as f64 / 3600.0);
             let shards = stream.shards;
+            let spooled = spool.map_or_else(String::new, |spool| format!("{} spooled to apply, ", spool.backlog));
             return format!(
-                "{rate:.0} changes/s, {behind} s behind, {shards} shards, {hours:.1} h to the horizon, limited by: {limit}"
+                "{rate:.0} changes/s, {spooled}{behind} s behind, {shards} shards, {hours:.1} h to the horizon, limited \
+                 by: {limit}"
             );
         }
         match (self.stages, load(&self.differences)) {
             (Stages::Comparing, differences) => {
                 format!("{rate:.0} items/s, {eta} left, {differences} seem to differ, limited by: {limit}")
             }
-            _ => format!("{rate:.0} items/s {per_second}/s, {eta} left, {in_flight} in flight, limited by: {limit}"),
+            _ => {
+                let kept = match load(&self.captured_until) {
+                    0 => String::new(),
+                    until => format!("changes are kept for {} more, ", hours(until.saturating_sub(wall()))),
+                };
+                format!(
+                    "{rate:.0} items/s {per_second}/s, {eta} left, {in_flight} in flight, {kept}limited by: {limit}"
+                )
+            }
         }
     }
 

@@ -3,11 +3,12 @@
 
 use super::progress::Progress;
 use super::watch::Watch;
-use super::{Backfill, ExitCode, Schema, Typed, config, export, follow_stream, open, output};
+use super::{Backfill, ExitCode, Schema, Typed, config, export, follow_stream, horizon, open, output};
 use crate::backfill::{self, dialect_of};
-use crate::checkpoint::run::RunState;
-use crate::error::Result;
+use crate::checkpoint::run::{RunState, name_of};
+use crate::error::{Error, Result};
 use crate::mapping::ddl::{add_indexes, create_table};
+use crate::report::Report;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,7 +51,34 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     }
     let table = &source.description().table;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
-    let run = backfill::Backfill::prepare(source, mapping, destination, options).await?;
+    let (table, copy) = (table.clone(), args.run.clone().unwrap_or_else(|| name_of(table)));
+    let run = backfill::Backfill::prepare(source, mapping, destination.clone(), options).await?;
+    let mut kept = None;
+    let (mut report, error) = flow(run, writers, async |progress| {
+        if args.capture {
+            kept = Some(horizon::copy(destination.clone(), copy.clone(), table, &progress).await);
+        }
+        Watch::begin(started, progress)
+    })
+    .await?;
+    let kept = match kept {
+        Some(_) => horizon::told(&mut report, &destination, &copy).await,
+        None => String::new(),
+    };
+    output::print(&output::table(&report));
+    output::print(&kept);
+    output::ended(&report, args.report.as_deref(), error, output::code_of_status(report.status))
+}
+
+/// Lets a copy flow, watched by what `watch` makes of its progress.
+///
+/// # Errors
+/// When nothing can be said of the run any more.
+pub(super) async fn flow(
+    run: backfill::Backfill,
+    writers: usize,
+    watch: impl AsyncFnOnce(Arc<Progress>) -> Result<Watch>,
+) -> Result<(Report, Option<Error>)> {
     let source = run.source();
     let (before, items) = run.progress();
     let progress = Arc::new(Progress::new(Arc::clone(&source), before, writers));
@@ -63,11 +91,10 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     for line in run.advice().await? {
         progress.say(&format!("advice: {line}"));
     }
-    let watch = Watch::begin(started, progress)?;
+    let watch = watch(progress).await?;
     let ended = run.run(watch.stop(), watch.monitor()).await;
     let process = watch.end(&*source);
     let (mut report, error) = ended?;
     report.process = process;
-    output::print(&output::table(&report));
-    output::ended(&report, args.report.as_deref(), error, output::code_of_status(report.status))
+    Ok((report, error))
 }

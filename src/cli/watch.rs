@@ -30,11 +30,18 @@ impl Watch {
     /// # Errors
     /// `Config` when a test point cannot be read.
     pub fn begin(started: Instant, progress: Arc<Progress>) -> Result<Watch> {
+        let (stop, telling) = (CancellationToken::new(), Arc::clone(&progress));
+        tokio::spawn(stop_at_signals(stop.clone(), move |line| telling.say(line)));
+        Watch::within(started, progress, stop)
+    }
+
+    /// Watches one part of a verb, which `stop` stops whole.
+    ///
+    /// # Errors
+    /// As [`Watch::begin`].
+    pub(super) fn within(started: Instant, progress: Arc<Progress>, stop: CancellationToken) -> Result<Watch> {
         let meter = Arc::new(Meter::default());
         let monitor = monitors(vec![Arc::clone(&meter) as _, Arc::clone(&progress) as _])?;
-        let stop = CancellationToken::new();
-        let telling = Arc::clone(&progress);
-        tokio::spawn(stop_at_signals(stop.clone(), move |line| telling.say(line)));
         Ok(Watch { started, meter, progress, monitor, stop })
     }
 

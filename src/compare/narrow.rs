@@ -80,10 +80,15 @@ impl Narrow {
         digest_at(self.key(table).len(), rows, row)
     }
 
-    /// The digest of a narrow row of table `table` that counts among those of its range.
+    /// What the server should say of all of some narrow rows of table `table` together; none where that is the digest of
+    /// the same digests that they are compared by.
     #[must_use]
-    pub fn range_digest(&self, table: usize, rows: &Rows, row: usize) -> Digest {
-        digest_at(self.key(table).len() + usize::from(matches!(self.digests, Digests::Both(_))), rows, row)
+    pub fn range_digest(&self, table: usize, rows: &Rows) -> Option<Digest> {
+        let Digests::Both(_) = self.digests else { return None };
+        let column = self.key(table).len() + 1;
+        let mut all = Digest::default();
+        (0..rows.len()).for_each(|row| all.add(digest_at(column, rows, row)));
+        Some(all)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct StreamPage {
     pub status: String,
     /// What it shows of a change: `NEW_AND_OLD_IMAGES`, say.
     pub view: String,
+    /// When it was switched on, in seconds since 1970; none where a server does not tell.
+    pub created: Option<u64>,
     /// Some of its shards.
     pub shards: Vec<ShardDescription>,
     /// After which shard the next page begins; none on the last.

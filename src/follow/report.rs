@@ -86,7 +86,8 @@ impl FollowReport {
             table: table.to_owned(),
             target,
             copy_of: moment_text(position.as_of_us),
-            caught_up_to: moment_text(position.applied_us.unwrap_or(position.as_of_us)),
+            caught_up_to: moment_text(position.reached_us()),
+            until: None,
             windows: Vec::new(),
             tally: Tally::default(),
             remarks: Vec::new(),
@@ -150,6 +151,9 @@ pub struct FollowReport {
     pub copy_of: String,
     /// Everything written to the table before is in the target.
     pub caught_up_to: String,
+    /// Windows that end later were left waiting, because that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// The chain, by time.
     pub windows: Vec<WindowReport>,
     /// All windows together.

@@ -18,6 +18,8 @@ pub enum Standing {
     Applied,
     /// It is to be applied.
     Due,
+    /// It ends later than one follows, and waits.
+    Later,
 }
 
 /// What the windows are held against.

@@ -11,7 +11,8 @@ pub fn lower(bytes: &[u8]) -> String {
 
 /// Appends two upper digits for each byte, as SQL's HEX prints them.
 pub fn push_upper(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend(bytes.iter().flat_map(|byte| digits(*byte, UPPER)));
+    out.reserve(2 * bytes.len());
+    bytes.iter().for_each(|byte| out.extend_from_slice(&digits(*byte, UPPER)));
 }
 
 /// The bytes that `text` spells, in digits of either case. None when it is not whole bytes of such digits.

@@ -192,6 +192,20 @@ impl Destination {
         }
     }
 
+    /// Tries whether changes may be applied to every target table.
+    ///
+    /// # Errors
+    /// `Config` naming a table whose rows this user may not replace or delete.
+    pub async fn check_changeable(&self, pool: &Pool, mapping: &Mapping) -> Result<()> {
+        if !matches!(self, Destination::Sql(Target::MySql(_))) {
+            return Ok(());
+        }
+        let mut loan = self.loan(pool).await?;
+        inspect::check_changeable(&mut loan.session, mapping.tables()).await?;
+        pool.give_back(loan);
+        Ok(())
+    }
+
     /// What changes when a table of the target is made anew, altered or truncated, as far as its store tells; none when it is
     /// gone. `session` is one to the database of rows or state.
     ///

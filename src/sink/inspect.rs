@@ -3,7 +3,7 @@
 
 use super::tombstones::Tombstones;
 use crate::checkpoint::run::TargetTable;
-use crate::driver::fault::{Fault, FaultResult};
+use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::session::{Fetched, Session};
 use crate::error::{Error, Result};
 use crate::mapping::Table;
@@ -130,6 +130,36 @@ pub async fn inspect(session: &mut Session, tables: &[Table], create: Create) ->
         });
     }
     if refusals.is_empty() { Ok(inspected) } else { Err(Error::config(refusals.join("; "))) }
+}
+
+/// Whether this user may replace and delete rows of every table: tried on no row, since privileges come by many ways.
+///
+/// # Errors
+/// `Config` naming the table and what the server says.
+pub async fn check_changeable(session: &mut Session, tables: &[Table]) -> Result<()> {
+    for table in tables {
+        let name = quote(&table.name, session.dialect());
+        // No row has it; and it is a key, which a server may ask for before it changes anything.
+        let Some(key) = table.key.first().map(|column| quote(&table.columns[*column].name, session.dialect())) else {
+            continue;
+        };
+        for sql in [
+            format!("UPDATE {name} SET {key} = {key} WHERE {key} IS NULL"),
+            format!("DELETE FROM {name} WHERE {key} IS NULL"),
+        ] {
+            match session.run(&sql).await {
+                Err(fault) if fault.kind == FaultKind::Blocked => {
+                    return Err(Error::config(format!(
+                        "table {}: changes replace and delete rows, and the server does not let this user: {} (GRANT \
+                         SELECT, INSERT, UPDATE, DELETE on it, then run the same command again)",
+                        table.name, fault.message
+                    )));
+                }
+                tried => tried.map_err(|fault| fault.into_error(&format!("looking at table {}", table.name)))?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A target table as somebody finds it who only looks.

@@ -8,14 +8,18 @@
 //! does to a target.
 
 pub mod capture;
+mod capturing;
+pub mod hand_over;
 pub mod lineage;
 mod listing;
 mod reader;
 pub mod sequence;
+pub mod spooled;
 pub mod tree;
 mod watch;
 
 use super::{Description, Source, UnitReader};
+use crate::checkpoint::follows::STREAM;
 use crate::driver::dynamodb::TableDescription;
 use crate::driver::streams::{StreamRefusal, Streams};
 use crate::error::{Error, Result};
@@ -45,6 +49,10 @@ pub struct StreamOptions {
     pub skip_expired: bool,
     /// Ask for an end once every open shard has nothing more to give.
     pub until_caught_up: bool,
+    /// Ask for an end once all is read that was made before this moment, in seconds since 1970.
+    pub until: Option<u64>,
+    /// Seconds since 1970.
+    pub clock: fn() -> u64,
     /// Between questions to a shard that has nothing new: the first pause, of four lengths.
     pub poll: Duration,
     /// Between listings of the shards, if none is closed.
@@ -57,6 +65,8 @@ impl Default for StreamOptions {
             begin: Begin::Now,
             skip_expired: false,
             until_caught_up: false,
+            until: None,
+            clock: wall,
             poll: Duration::from_millis(250),
             relist: Duration::from_secs(60),
         }
@@ -76,6 +86,8 @@ pub enum Begin {
 pub struct DynamoDbStreams {
     shared: Arc<Shared>,
     description: Description,
+    /// When the stream was switched on, where the service tells.
+    created: Option<u64>,
 }
 
 /// What the readers of all lineages share.
@@ -85,6 +97,8 @@ struct Shared {
     capture: Capture,
     listing: Listing,
     options: StreamOptions,
+    /// When the first listing was asked for, in seconds since 1970.
+    asked: u64,
     began: Instant,
     usage: Mutex<SourceUsage>,
     watch: Mutex<Watch>,
@@ -103,10 +117,11 @@ impl DynamoDbStreams {
         options: StreamOptions,
     ) -> Result<DynamoDbStreams> {
         let arn = streamed(table)?;
+        let asked = (options.clock)();
         let described = describe(&driver, arn).await?;
         let view = if described.view.is_empty() { table.stream_view.as_deref() } else { Some(described.view.as_str()) };
         check_view(&table.name, view)?;
-        let now = wall();
+        let (now, created) = ((options.clock)(), described.created);
         let capture = match options.begin {
             Begin::Now => Capture::of_leaves(arn, &described.tree, now)?,
             Begin::Horizon => Capture::of_horizon(arn, &described.tree, now)?,
@@ -117,13 +132,14 @@ impl DynamoDbStreams {
             capture,
             listing: Listing::new(described, options.relist, options.poll * 2),
             options,
+            asked,
             began: Instant::now(),
             usage: Mutex::default(),
             watch: Mutex::default(),
         };
         let description = Description {
             table: table.name.clone(),
-            identity: format!("stream {arn}"),
+            identity: format!("{STREAM}{arn}"),
             units: Vec::new(),
             items: 0,
             bytes: None,
@@ -131,7 +147,7 @@ impl DynamoDbStreams {
             derived: None,
             changes: true,
         };
-        let mut streams = DynamoDbStreams { shared: Arc::new(shared), description };
+        let mut streams = DynamoDbStreams { shared: Arc::new(shared), description, created };
         streams.cut()?;
         Ok(streams)
     }
@@ -194,7 +210,7 @@ async fn describe(driver: &Streams, arn: &str) -> Result<listing::Described> {
 /// Seconds since 1970.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a lag is told by this host's clock, and decides nothing of what is read"
+    reason = "a lag is told by this host's clock; of what is read it decides only where an end is, with a margin"
 )]
 fn wall() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
@@ -243,7 +259,7 @@ impl Shared {
     }
 
     fn wall(&self) -> u64 {
-        wall()
+        (self.options.clock)()
     }
 
     fn usage(&self) -> MutexGuard<'_, SourceUsage> {

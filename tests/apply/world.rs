@@ -207,7 +207,7 @@ impl UnitReader for Reader {
             self.wanted.remove(0);
         }
         let lines = &self.units[self.unit as usize][usize::try_from(from).unwrap()..usize::try_from(to).unwrap()];
-        let bytes = lines.iter().flat_map(|line| line.text.bytes()).collect();
+        let bytes = lines.iter().map(|line| line.text.as_str()).collect::<String>().into_bytes();
         let reached = self.live.then(|| format!("{{\"at\":{to}}}"));
         Ok(Read::Page(Page { span: Span { unit: self.unit, from, to }, bytes, reached, half_units: 0 }))
     }

@@ -3,6 +3,9 @@
 use super::seeded;
 use crate::support::orders::{Orders, Place, block_on};
 use crate::support::servers::{BOTH, Database, execute, shared};
+use sqlx::AssertSqlSafe;
+use sqlx::mysql::MySqlConnection;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -30,6 +33,18 @@ fn insert(keys: &[&(String, String)]) -> String {
     format!("INSERT INTO orders (customer_id, order_id, item) VALUES {}", rows.join(","))
 }
 
+/// The transactions on a database that wait for a lock.
+async fn waiting(admin: &mut MySqlConnection, database: &Database) -> BTreeSet<String> {
+    let sql = format!(
+        "SELECT CAST(trx_id AS CHAR) FROM information_schema.innodb_trx \
+         JOIN information_schema.processlist ON id = trx_mysql_thread_id \
+         WHERE trx_state = 'LOCK WAIT' AND db = '{}'",
+        database.name
+    );
+    let ids: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(admin).await.unwrap();
+    ids.into_iter().collect()
+}
+
 #[test]
 fn rows_locked_by_another_session_are_waited_for() {
     let orders = Orders::shared();
@@ -40,9 +55,19 @@ fn rows_locked_by_another_session_are_waited_for() {
         let outcome = block_on(async {
             let mut holder = database.connect().await;
             execute(&mut holder, &format!("START TRANSACTION; {}", insert(&keys))).await;
+            let mut admin = shared(database.kind).admin().await;
             // Half of it is the server's lock wait: it times out while the locks are held.
-            let running = orders.engine(&place).args(&["--answer-seconds", "4"]).spawn();
-            tokio::time::sleep(Duration::from_millis(3500)).await;
+            let mut running = orders.engine(&place).args(&["--answer-seconds", "4"]).spawn();
+            let mut waited = BTreeSet::new();
+            loop {
+                let waiting = waiting(&mut admin, database).await;
+                if !waited.is_subset(&waiting) {
+                    break;
+                }
+                assert!(!running.has_ended(), "it did not wait: {}", running.said());
+                waited.extend(waiting);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             execute(&mut holder, "ROLLBACK").await;
             running.wait(Duration::from_secs(120))
         });
@@ -62,7 +87,7 @@ fn quarrel(database: &Database, orders: &Orders, seed: u64, stop: &AtomicBool, d
             execute(&mut connection, "START TRANSACTION").await;
             for _ in 0..8 {
                 let text = insert(&[all[rng.index(all.len())]]);
-                let done = sqlx::query(sqlx::AssertSqlSafe(text)).execute(&mut connection).await;
+                let done = sqlx::query(AssertSqlSafe(text)).execute(&mut connection).await;
                 if let Err(sqlx::Error::Database(error)) = done
                     && error.message().contains("eadlock")
                 {

@@ -65,3 +65,23 @@ fn a_copy_that_only_it_writes_is_not_followed_before_it_is_complete() {
     let refused = world.follow(world.bucket(), &place).run().expect(6);
     assert!(refused.stderr.contains("is not complete, and was begun without --live-target"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_copy_that_died_just_when_it_was_complete_leaves_no_tombstones_once_it_is_followed() {
+    let world = World::new(Options { items: 200, windows: 2, changes: 160, seed: 7, ..Options::default() });
+    let stone = "INSERT INTO _transvase_tombstones (target, digest, at_us) VALUES ('orders', 'stone', 1)";
+    for place in Place::all(world.folder.path()) {
+        let died = backfill(&world, &place).env("TRANSVASE_ABORT_AT", "run-complete:1").run();
+        assert!(died.signal().is_some(), "{}", died.stderr);
+        assert_eq!(place.count("SELECT COUNT(*) FROM _transvase_loads WHERE state = 'loading'"), 1);
+        place.execute(stone);
+        world.follow(world.window(0), &place).run().expect(0);
+        assert_eq!(place.count("SELECT COUNT(*) FROM _transvase_tombstones"), 0, "neither the old one nor new ones");
+        // those of another load of the table are not this one's to take
+        let other = backfill(&world, &place).args(&["--run", "other"]).env("TRANSVASE_ABORT_AT", "committed:1").run();
+        assert!(other.signal().is_some(), "{}", other.stderr);
+        place.execute(stone);
+        world.assert_caught_up(&place, world.follow(world.bucket(), &place).run());
+        assert_eq!(place.count("SELECT COUNT(*) FROM _transvase_tombstones WHERE digest = 'stone'"), 1);
+    }
+}

@@ -50,12 +50,16 @@ impl Service {
 
     /// Starts the command in `folder`, where it remembers what it asked for.
     fn follow(&self, folder: &Path) -> Child {
+        self.follow_by(folder, &[])
+    }
+
+    fn follow_by(&self, folder: &Path, args: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_transvase"));
         command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(AWS_ENVIRONMENT).args(["follow", "--from", "dynamodb://orders", "--to", &self.place.url()]);
         command.args(["--request-exports", "s3://bucket", "--endpoint-url", &self.plane.url()]);
         command.args(["--export-poll-seconds", "0.01", "--s3-endpoint", &format!("http://{}", self.s3.address)]);
-        command.spawn().unwrap()
+        command.args(args).spawn().unwrap()
     }
 
     /// Waits until so many exports were asked for; the last of them.
@@ -129,6 +133,35 @@ fn windows_are_asked_for_once_and_applied_until_what_is_left_is_too_short() {
     let output = service.follow(&folder).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(service.plane.exports().len(), 2);
+}
+
+#[test]
+fn no_window_is_asked_for_that_ends_later_than_one_follows() {
+    let service = Service::new();
+    let folder = within(&service.world, "until");
+    std::fs::create_dir(&folder).unwrap();
+    let until = |seconds: u64| service.follow_by(&folder, &["--until", &format!("{}Z", moment(seconds))]);
+    let ends = |child: Child| {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    ends(until(service.copied - 1));
+    assert_eq!(service.plane.exports().len(), 0, "the first window ends at the copy's time");
+    let child = until(service.copied + 1000);
+    let first = service.asked(1);
+    service.export(0, &first);
+    service.plane.change(|answers| answers.ended = 1);
+    let second = service.asked(2);
+    assert_eq!(second.window, Some((service.copied, service.copied + 1000)));
+    kill(child);
+    // it is remembered, and ends later than this
+    ends(until(service.copied));
+    let child = until(service.copied + 1000);
+    service.export(1, &second);
+    service.plane.change(|answers| answers.ended = 2);
+    ends(child);
+    assert_eq!(service.plane.exports().len(), 2);
+    service.world.assert_is(&service.place, service.world.end(), "at the end");
 }
 
 #[test]

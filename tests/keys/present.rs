@@ -73,7 +73,7 @@ async fn rows_that_are_there_are_kept_or_replaced_and_counted_exactly() {
             let ended = Backfill::new(folder.path(), &from, &target, &args).run().expect(0);
             ended.counts([items, items, 0, 0, 0]);
             let what = format!("{target}, {name}, replaced");
-            assert_holds(&target, "orders", &KEY, truth.clone(), &what).await;
+            assert_holds(&target, "orders", &KEY, &truth, &what).await;
         }
     }
 }

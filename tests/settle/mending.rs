@@ -129,7 +129,7 @@ async fn every_kind_of_damage_is_listed_redacted_and_mended() {
                         &target,
                         "orders",
                         &KEY,
-                        truth(Shape::Orders, 71, ITEMS, &["customer_id", "order_id"]),
+                        &truth(Shape::Orders, 71, ITEMS, &["customer_id", "order_id"]),
                         &what,
                     )
                     .await
@@ -164,7 +164,7 @@ async fn a_process_that_dies_while_it_mends_is_gone_on_with() {
         assert_eq!(ended.verdict("repaired") + ended.verdict("settled"), gone, "{target}");
         run(&[]).expect(0);
         let truth = truth(Shape::Orders, 72, ITEMS, &["customer_id", "order_id"]);
-        assert_holds(&target, "orders", &KEY, truth, &target.to_string()).await;
+        assert_holds(&target, "orders", &KEY, &truth, &target.to_string()).await;
     }
 }
 
@@ -215,7 +215,7 @@ async fn a_live_table_is_verified_and_mended() {
         run(&["--certificate", "c.json"]).expect(0);
         run(&["--check", "c.json"]).expect(0);
         let truth = truth(Shape::Orders, 74, ITEMS, &["customer_id", "order_id"]);
-        assert_holds(&target, "orders", &KEY, truth, &target.to_string()).await;
+        assert_holds(&target, "orders", &KEY, &truth, &target.to_string()).await;
         let units = mended.report["process"]["source"]["read_units"].as_f64().unwrap();
         assert!(units > 0.0, "{target}: lookups are charged");
         let _value: Value =

@@ -1,18 +1,15 @@
 //! The control plane of DynamoDB as far as a copy asks it: a table's description, its backups, its exports to S3. The emulator
 //! has none of it. It knows one table, takes every credential, and answers as it was told to.
 
+use super::http::HttpServer;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
 /// The one table.
 pub(crate) const TABLE: &str = "orders";
@@ -78,9 +75,8 @@ pub(crate) struct Export {
 
 /// A server, until it is dropped.
 pub(crate) struct ControlPlane {
-    address: SocketAddr,
+    server: HttpServer,
     state: Arc<Mutex<State>>,
-    runtime: Option<Runtime>,
 }
 
 struct State {
@@ -99,17 +95,15 @@ enum Reply {
 impl ControlPlane {
     /// Starts one.
     pub(crate) fn start(answers: Answers) -> ControlPlane {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { answers, exports: Vec::new(), calls: Vec::new() }));
-        runtime.spawn(accept(listener, Arc::clone(&state)));
-        ControlPlane { address, state, runtime: Some(runtime) }
+        let shared = Arc::clone(&state);
+        let server = HttpServer::start(service_fn(move |request| answer(Arc::clone(&shared), request)));
+        ControlPlane { server, state }
     }
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Changes how it answers from now on.
@@ -130,27 +124,6 @@ impl ControlPlane {
     /// Every operation that was called.
     pub(crate) fn operations(&self) -> Vec<String> {
         self.state.lock().unwrap().calls.clone()
-    }
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
-    loop {
-        let Ok((socket, _)) = listener.accept().await else { continue };
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&state), request));
-            let http = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).clone();
-            // A client that is killed ends its connection with an error.
-            drop(http.serve_connection(TokioIo::new(socket), service).await);
-        });
     }
 }
 

@@ -59,6 +59,25 @@ impl DynamoServer {
         self.database.create_table(serde_json::from_value(request).unwrap()).unwrap();
     }
 
+    /// Makes an on-demand table whose stream carries new images.
+    pub(crate) fn create_streamed(&self, table: &str, key: &str) {
+        let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"});
+        let request = json!({"TableName": table, "BillingMode": "PAY_PER_REQUEST", "StreamSpecification": stream});
+        self.create_from(request, key);
+    }
+
+    /// Puts one item as an application does: its stream tells.
+    pub(crate) fn put(&self, table: &str, item: &Value) {
+        let request = json!({"TableName": table, "Item": item});
+        self.database.put_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
+    }
+
+    /// Deletes the item with this key.
+    pub(crate) fn delete(&self, table: &str, key: &Value) {
+        let request = json!({"TableName": table, "Key": key});
+        self.database.delete_item(serde_json::from_value(request).unwrap()).map(drop).unwrap();
+    }
+
     /// Puts items, each a JSON object in DynamoDB's notation.
     pub(crate) fn load(&self, table: &str, items: impl IntoIterator<Item = Value>) {
         let mut items = items.into_iter().map(|item| serde_json::from_value::<Item>(item).unwrap()).peekable();

@@ -8,11 +8,14 @@
 
 mod answers;
 mod faults;
+mod memory;
 mod reads;
 mod writes;
 
 pub(crate) use faults::{Admit, Demand, Faults, Injected, Reason};
+pub(crate) use memory::remembered;
 
+use super::http::HttpServer;
 use answers::{Answer, Fault, Outcome};
 use faults::Draw;
 use http_body_util::{BodyExt, Full};
@@ -20,21 +23,18 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::net::TcpStream;
 
 /// A proxy, until it is dropped.
 pub(crate) struct DynamoProxy {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    server: HttpServer,
     state: Arc<State>,
-    runtime: Option<Runtime>,
 }
 
 struct State {
@@ -56,9 +56,6 @@ struct Call {
 impl DynamoProxy {
     /// Stands in front of the server at `upstream`.
     pub(crate) fn start(upstream: SocketAddr, faults: Faults) -> DynamoProxy {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             upstream,
             faults: Mutex::new(faults),
@@ -67,13 +64,14 @@ impl DynamoProxy {
             number: AtomicU64::new(0),
             began: Instant::now(),
         });
-        runtime.spawn(accept(listener, Arc::clone(&state)));
-        DynamoProxy { address, state, runtime: Some(runtime) }
+        let shared = Arc::clone(&state);
+        let server = HttpServer::start(service_fn(move |request| answer(Arc::clone(&shared), request)));
+        DynamoProxy { server, state }
     }
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Other faults from now on.
@@ -89,27 +87,6 @@ impl DynamoProxy {
     /// What it did so far.
     pub(crate) fn injected(&self) -> &Injected {
         &self.state.injected
-    }
-}
-
-impl Drop for DynamoProxy {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, state: Arc<State>) {
-    loop {
-        let Ok((socket, _)) = listener.accept().await else { continue };
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&state), request));
-            let http = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).clone();
-            // A connection that is cut ends with an error: that is what the proxy is for.
-            drop(http.serve_connection(TokioIo::new(socket), service).await);
-        });
     }
 }
 

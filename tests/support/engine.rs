@@ -60,6 +60,12 @@ impl Engine {
         self
     }
 
+    /// In a folder that outlives it.
+    pub(crate) fn within(mut self, folder: &std::path::Path) -> Engine {
+        self.command.current_dir(folder);
+        self
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Engine {
         self.command.env(name, value);
         self
@@ -101,17 +107,9 @@ impl Running {
         }
     }
 
-    /// Waits until it sleeps (SIGSTOP), every thread of it, or has ended. A thread that is not on a processor when the
-    /// signal comes stops only when it gets there.
+    /// Waits until it sleeps (SIGSTOP), or has ended.
     pub(crate) fn wait_to_sleep(&mut self) {
-        let tasks = format!("/proc/{}/task", self.child.id());
-        let sleeps =
-            |task: &std::path::Path| std::fs::read_to_string(task.join("stat")).is_ok_and(|stat| stat.contains(") T "));
-        let all_sleep = || {
-            let tasks = std::fs::read_dir(&tasks).into_iter().flatten();
-            tasks.map(|task| task.unwrap().path()).all(|task| sleeps(&task))
-        };
-        while !all_sleep() && !self.has_ended() {
+        while !is_asleep(self.child.id()) && !self.has_ended() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -140,6 +138,14 @@ impl Running {
         let report = std::fs::read(&self.report).map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).unwrap());
         Outcome { status, stdout: text("stdout"), stderr: text("stderr"), report }
     }
+}
+
+/// Whether a process sleeps (SIGSTOP), every thread of it. A thread that is not on a processor when the signal comes stops
+/// only when it gets there.
+pub(crate) fn is_asleep(process: u32) -> bool {
+    let sleeps = |task: PathBuf| std::fs::read_to_string(task.join("stat")).is_ok_and(|stat| stat.contains(") T "));
+    let mut tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    tasks.all(|task| sleeps(task.unwrap().path()))
 }
 
 impl Drop for Running {

@@ -8,6 +8,8 @@ pub(crate) mod control_plane;
 pub(crate) mod dynamo;
 pub(crate) mod dynamo_proxy;
 pub(crate) mod engine;
+pub(crate) mod front;
+pub(crate) mod http;
 pub(crate) mod orders;
 pub(crate) mod proxy;
 pub(crate) mod s3;

@@ -6,22 +6,19 @@
 
 mod world;
 
-pub(crate) use world::{Plot, TABLE, World};
+pub(crate) use world::{BEGAN, Plot, Record, TABLE, World, sequence_text};
 
+use super::http::HttpServer;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use world::{sequence_of, sequence_text};
+use world::sequence_of;
 
 /// Answers in a row that hold a record back.
 const HELD_BACK_MAX: u32 = 2;
@@ -52,9 +49,8 @@ pub(crate) struct StreamFaults {
 
 /// The service, until it is dropped.
 pub(crate) struct StreamsServer {
-    address: SocketAddr,
+    server: HttpServer,
     state: Arc<Mutex<State>>,
-    runtime: Option<Runtime>,
 }
 
 struct State {
@@ -75,24 +71,16 @@ enum Fate {
 impl StreamsServer {
     /// Serves a world.
     pub(crate) fn start(world: World, faults: StreamFaults) -> StreamsServer {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        // without waiting for a future: a test may have a runtime of its own
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let listener = {
-            let _entered = runtime.enter();
-            TcpListener::from_std(listener).unwrap()
-        };
         let (requests, reading, violations, met) = (0, BTreeSet::new(), Vec::new(), BTreeMap::new());
         let state = Arc::new(Mutex::new(State { world, faults, requests, reading, violations, met }));
-        runtime.spawn(accept(listener, Arc::clone(&state)));
-        StreamsServer { address, state, runtime: Some(runtime) }
+        let shared = Arc::clone(&state);
+        let server = HttpServer::start(service_fn(move |request| answer(Arc::clone(&shared), request)));
+        StreamsServer { server, state }
     }
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.server.url()
     }
 
     /// Looks at the world, or changes it.
@@ -117,27 +105,6 @@ impl StreamsServer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
-    }
-}
-
-impl Drop for StreamsServer {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
-    loop {
-        let Ok((socket, _)) = listener.accept().await else { continue };
-        let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(|request| answer(Arc::clone(&state), request));
-            let http = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).clone();
-            // a connection that is cut ends with an error: that is a fault of ours
-            drop(http.serve_connection(TokioIo::new(socket), service).await);
-        });
     }
 }
 
@@ -245,7 +212,7 @@ impl State {
         let (segment, of) = (body["Segment"].as_u64().unwrap_or(0), body["TotalSegments"].as_u64().unwrap_or(1));
         let is_there = |key: &&String| u64::from(crc32fast::hash(key.as_bytes())) % of == segment;
         let items: Vec<Value> = (self.world.items.keys().filter(is_there))
-            .map(|key| json!({"id": {"S": key}, "version": {"N": self.world.items[key].to_string()}}))
+            .map(|key| (self.world.dress)(key, self.world.items[key]))
             .collect();
         json!({"Count": items.len(), "ScannedCount": items.len(), "Items": items,
             "ConsumedCapacity": {"TableName": TABLE, "CapacityUnits": 0.5}})
@@ -264,7 +231,14 @@ impl State {
                 break;
             }
             let parent = self.world.shards[at].parent.map(|parent| self.world.shards[parent].id.clone());
+            // no listing shows a shard before its parent
+            let is_listed = |parent: usize| self.world.shards[parent].listed || self.world.shards[parent].forgotten;
+            let waits = self.world.shards[at].parent.is_some_and(|parent| !is_listed(parent));
             let shard = &mut self.world.shards[at];
+            if waits {
+                shard.late = shard.late.max(1);
+                continue;
+            }
             if shard.late > 0 {
                 shard.late -= 1;
                 *self.met.entry("late").or_default() += 1;
@@ -274,6 +248,7 @@ impl State {
             if shard.forgotten {
                 continue;
             }
+            shard.listed = true;
             let mut range = json!({"StartingSequenceNumber": sequence_text(shard.start)});
             if let (true, last) = (shard.closed, shard.records.last()) {
                 range["EndingSequenceNumber"] =
@@ -288,6 +263,9 @@ impl State {
         let mut json = json!({"StreamDescription": {"StreamArn": self.world.arn(), "TableName": TABLE,
             "StreamStatus": if self.world.switched_off { "DISABLED" } else { "ENABLED" },
             "StreamViewType": self.world.view, "Shards": shards}});
+        if let Some(created) = self.world.switched_on {
+            json["StreamDescription"]["CreationRequestDateTime"] = json!(created);
+        }
         if let Some((at, id)) = last
             && at + 1 < self.world.shards.len()
         {

@@ -2,7 +2,8 @@
 //!
 //! Rows come as the bytes that the server prints, so that nothing of the engine takes part in looking at them.
 
-use super::servers::{Database, Kind, shared};
+use super::engine::is_asleep;
+use super::servers::{Database, Kind, shared, signal};
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Column, Connection, Row, SqliteConnection, TypeInfo, ValueRef};
@@ -244,6 +245,19 @@ impl Running<'_> {
             }
         }
         true
+    }
+
+    /// Waits until it sleeps, as it was told to by `TRANSVASE_STOP_AT`.
+    pub(crate) fn waits_to_sleep(&mut self) {
+        while !is_asleep(self.child.id()) {
+            assert!(self.is_running(), "it ended without sleeping");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    /// Wakes it.
+    pub(crate) fn wake(&self) {
+        signal(self.child.id(), "CONT");
     }
 
     /// Whether it still runs.

@@ -51,7 +51,7 @@ fn engine(orders: &Orders, place: &Place, folder: &Path) -> Engine {
 
 #[test]
 fn a_verification_that_dies_at_every_point_finds_the_same() {
-    for orders in Orders::both() {
+    for (source, orders) in Orders::both().into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         for (number, place) in Place::all(folder.path()).iter().enumerate() {
             damaged(orders, place);
@@ -60,9 +60,12 @@ fn a_verification_that_dies_at_every_point_finds_the_same() {
             let state = folder.join("state.db");
             let undisturbed = result(&state, engine(orders, place, &folder).run());
             assert!(undisturbed.0.len() > 100);
-            for level in ["full", "digest"] {
+            let levels = ["full", "digest"];
+            // each target at both levels, but at each of them from one source only
+            let levels = if is_soak() { &levels[..] } else { &levels[(source + number) % 2..][..1] };
+            for level in levels {
                 // while the source is read and sorted, neither the target nor the level has a part in it: one is enough
-                let passed = if is_soak() || (number, level) == (0, "full") { 0 } else { READING };
+                let passed = if is_soak() || number == 0 { 0 } else { READING };
                 for point in &POINTS[passed..] {
                     let verify = || engine(orders, place, &folder).args(&["--level", level]);
                     let died = verify().env("TRANSVASE_ABORT_AT", point).run();

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 /// Appends the text, or nothing when `json` is not what a mapping writes: then it says so.
 pub(super) fn write(json: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let mut reader = Reader { json, at: 0 };
+    let mut reader = Reader { json, at: 0, members: Vec::new() };
     let written = reader.value(out, 0).is_some() && reader.at == json.len();
     if !written {
         out.truncate(start);
@@ -21,6 +21,22 @@ const DEPTH_MAX: u32 = 100;
 struct Reader<'a> {
     json: &'a [u8],
     at: usize,
+    /// The members of all objects that are open.
+    members: Vec<Member<'a>>,
+}
+
+/// A member that was written: what its name spells, and where it lies.
+struct Member<'a> {
+    name: Cow<'a, [u8]>,
+    from: usize,
+    to: usize,
+}
+
+/// A string as it is spelled, without its quotes.
+#[derive(Clone, Copy)]
+struct Spelled<'a> {
+    text: &'a [u8],
+    has_escapes: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -40,12 +56,9 @@ impl<'a> Reader<'a> {
     fn value(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
         match self.peek()? {
             _ if depth > DEPTH_MAX => None,
-            b'{' => self.members(out, depth),
+            b'{' => self.object(out, depth),
             b'[' => self.elements(out, depth),
-            b'"' => {
-                let text = self.string()?;
-                put_string(text, out)
-            }
+            b'"' => put_string(self.string()?, out),
             _ => {
                 let rest = &self.json[self.at..];
                 let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ');
@@ -73,59 +86,68 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    fn members(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
+    fn object(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
         self.at += 1;
         out.push(b'{');
-        let start = out.len();
-        let mut members: Vec<(Cow<'a, [u8]>, usize, usize)> = Vec::new();
+        let (start, first) = (out.len(), self.members.len());
         let mut is_sorted = true;
         while !self.skip(b'}') {
-            if !members.is_empty() {
+            if self.members.len() > first {
                 self.skip(b',').then_some(())?;
                 out.extend_from_slice(b", ");
             }
             self.peek();
-            let name = self.string()?;
+            let spelled = self.string()?;
             self.skip(b':').then_some(())?;
             let from = out.len();
-            put_string(name, out)?;
+            put_string(spelled, out)?;
             out.extend_from_slice(b": ");
             self.value(out, depth + 1)?;
-            let name = unescaped(name)?;
-            is_sorted &= members.last().is_none_or(|(last, ..)| order(last, &name).is_le());
-            members.push((name, from, out.len()));
+            let name = unescaped(spelled)?;
+            is_sorted &= self.members[first..].last().is_none_or(|last| order(&last.name, &name).is_le());
+            self.members.push(Member { name, from, to: out.len() });
         }
         if !is_sorted {
-            members.sort_unstable_by(|(left, ..), (right, ..)| order(left, right));
+            self.members[first..].sort_unstable_by(|left, right| order(&left.name, &right.name));
             // sorted behind what was written, and then put in its place
             let end = out.len();
-            for (index, (_, from, to)) in members.iter().enumerate() {
+            for (index, member) in self.members[first..].iter().enumerate() {
                 if index > 0 {
                     out.extend_from_slice(b", ");
                 }
-                out.extend_from_within(*from..*to);
+                out.extend_from_within(member.from..member.to);
             }
             out.copy_within(end.., start);
             out.truncate(end);
         }
+        self.members.truncate(first);
         out.push(b'}');
         Some(())
     }
 
-    /// The string that is next, as it is spelled, without its quotes.
-    fn string(&mut self) -> Option<&'a [u8]> {
+    /// The string that is next.
+    fn string(&mut self) -> Option<Spelled<'a>> {
         let rest = self.json.get(self.at..)?.strip_prefix(b"\"")?;
-        let mut length = 0;
+        let (mut length, mut has_escapes) = (0, false);
         loop {
-            length += memchr::memchr2(b'"', b'\\', rest.get(length..)?)?;
+            length += end_or_escape(rest.get(length..)?)?;
             if rest[length] == b'"' {
                 break;
             }
+            has_escapes = true;
             length += 2;
         }
         self.at += length + 2;
-        rest.get(..length)
+        Some(Spelled { text: rest.get(..length)?, has_escapes })
     }
+}
+
+/// Where the first quote or backslash is. Most strings are shorter than a search by vectors is worth.
+#[inline]
+fn end_or_escape(text: &[u8]) -> Option<usize> {
+    const NEAR: usize = 16;
+    let near = text.iter().take(NEAR).position(|byte| matches!(byte, b'"' | b'\\'));
+    near.or_else(|| Some(NEAR + memchr::memchr2(b'"', b'\\', text.get(NEAR..)?)?))
 }
 
 /// The order of members.
@@ -134,11 +156,11 @@ fn order(left: &[u8], right: &[u8]) -> Ordering {
 }
 
 /// What a string holds that is spelled so.
-fn unescaped(spelled: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if memchr::memchr(b'\\', spelled).is_none() {
-        return Some(Cow::Borrowed(spelled));
+fn unescaped(spelled: Spelled<'_>) -> Option<Cow<'_, [u8]>> {
+    if !spelled.has_escapes {
+        return Some(Cow::Borrowed(spelled.text));
     }
-    let quoted = [b"\"".as_slice(), spelled, b"\""].concat();
+    let quoted = [b"\"".as_slice(), spelled.text, b"\""].concat();
     Some(Cow::Owned(serde_json::from_slice::<String>(&quoted).ok()?.into_bytes()))
 }
 
@@ -155,10 +177,11 @@ fn is_shortest(spelled: &[u8]) -> bool {
 }
 
 /// Appends a string as MySQL spells it: control characters have short escapes where JSON has some.
-fn put_string(spelled: &[u8], out: &mut Vec<u8>) -> Option<()> {
+#[inline]
+fn put_string(spelled: Spelled<'_>, out: &mut Vec<u8>) -> Option<()> {
     out.push(b'"');
-    if is_shortest(spelled) {
-        out.extend_from_slice(spelled);
+    if !spelled.has_escapes || is_shortest(spelled.text) {
+        out.extend_from_slice(spelled.text);
     } else {
         for byte in unescaped(spelled)?.iter().copied() {
             match byte {
@@ -205,10 +228,20 @@ mod tests {
             ("[1,-2,null,false]", "[1, -2, null, false]"),
             // a name is as long as what it spells
             (r#"{"ab":1,"\u0041":2}"#, r#"{"A": 2, "ab": 1}"#),
+            // objects in objects that are both out of order, and in order around them
+            (
+                r#"{"cc":{"bb":1,"a":{"dd":2,"d":3}},"c":[{"y":1,"x":{}}],"d":{}}"#,
+                r#"{"c": [{"x": {}, "y": 1}], "d": {}, "cc": {"a": {"d": 3, "dd": 2}, "bb": 1}}"#,
+            ),
+            // an end and an escape just before, at and behind what is looked at byte by byte
+            (
+                r#"["0123456789abcde","0123456789abcdef","0123456789abcde\"x","0123456789abcdef\u0041\\"]"#,
+                r#"["0123456789abcde", "0123456789abcdef", "0123456789abcde\"x", "0123456789abcdefA\\"]"#,
+            ),
         ] {
             assert_eq!(printed(json).as_deref(), Some(expected));
         }
-        for json in ["", "{", "[1 2]", "{\"a\"}", "{\"a\\x\":1}", "1]"] {
+        for json in ["", "{", "[1 2]", "\"0123456789abcdefgh", "{\"a\"}", "{\"a\\x\":1}", "1]"] {
             assert_eq!(printed(json), None, "{json}");
         }
     }

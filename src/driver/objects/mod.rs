@@ -8,6 +8,7 @@
 mod download;
 mod fetched;
 mod folder;
+mod keep;
 mod list;
 mod retry;
 mod s3;

@@ -66,7 +66,7 @@ pub struct S3Bucket {
     pub(super) bucket: String,
     pub(super) options: S3Options,
     pub(super) retries: AtomicU64,
-    runtime: Handle,
+    pub(super) runtime: Handle,
 }
 
 impl S3Bucket {
@@ -104,7 +104,9 @@ impl S3Bucket {
         }
     }
 
-    pub(super) fn name(&self, key: &str) -> String {
+    /// The URL of an object.
+    #[must_use]
+    pub fn name(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
 
@@ -112,7 +114,11 @@ impl S3Bucket {
         self.retries.load(Ordering::Relaxed)
     }
 
-    pub(super) fn read(&self, key: &str, cap: u64) -> Result<Option<Vec<u8>>> {
+    /// A small object, whole; none when there is none: see [`Objects::read`](super::Objects::read). Blocks.
+    ///
+    /// # Errors
+    /// Those of that.
+    pub fn read(&self, key: &str, cap: u64) -> Result<Option<Vec<u8>>> {
         match self.runtime.block_on(Download::new(self, key, cap).run())? {
             Downloaded::Missing => Ok(None),
             Downloaded::Changed => Err(self.replaced(key)),

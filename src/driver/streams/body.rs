@@ -173,7 +173,7 @@ fn is_expiry(value: &[u8]) -> bool {
     })
 }
 
-/// Whole seconds of a time that may have a fraction. It is no item's value, and only ever shown.
+/// Whole seconds of a time that may have a fraction. It is no item's value.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
 fn seconds(value: &[u8]) -> Option<u64> {
     let seconds: f64 = std::str::from_utf8(value).ok()?.parse().ok()?;
@@ -217,6 +217,7 @@ pub(super) fn read_stream(body: &[u8]) -> Result<StreamPage, Malformed> {
     struct Description {
         stream_status: Option<String>,
         stream_view_type: Option<String>,
+        creation_request_date_time: Option<serde_json::Number>,
         #[serde(default)]
         shards: Vec<Shard>,
         last_evaluated_shard_id: Option<String>,
@@ -246,6 +247,7 @@ pub(super) fn read_stream(body: &[u8]) -> Result<StreamPage, Malformed> {
     Ok(StreamPage {
         status: described.stream_status.unwrap_or_default(),
         view: described.stream_view_type.unwrap_or_default(),
+        created: described.creation_request_date_time.and_then(|time| seconds(time.to_string().as_bytes())),
         shards: described.shards.into_iter().map(shard).collect::<Result<_, _>>()?,
         next: described.last_evaluated_shard_id.filter(|id| !id.is_empty()),
     })
@@ -308,6 +310,7 @@ mod tests {
     fn shards_are_described_with_what_they_continue() {
         let body =
             br#"{"StreamDescription":{"StreamStatus":"ENABLED","StreamViewType":"NEW_IMAGE","LastEvaluatedShardId":"b",
+"CreationRequestDateTime":1.780000000123E9,
 "Shards":[{"ShardId":"a","SequenceNumberRange":{"StartingSequenceNumber":"100"}},
 {"ShardId":"b","ParentShardId":"a","SequenceNumberRange":{}}]}}"#;
         let page = read_stream(body).unwrap();
@@ -315,9 +318,12 @@ mod tests {
             (page.status.as_str(), page.view.as_str(), page.next.as_deref()),
             ("ENABLED", "NEW_IMAGE", Some("b"))
         );
+        assert_eq!(page.created, Some(1_780_000_000));
         assert_eq!(page.shards[0], ShardDescription { id: "a".into(), parent: None, start: Some("100".into()) });
         assert_eq!(page.shards[1], ShardDescription { id: "b".into(), parent: Some("a".into()), start: None });
         assert_eq!(read_iterator(br#"{"ShardIterator":"x"}"#).unwrap(), "x");
         assert!(read_iterator(b"{}").is_err() && read_stream(b"{}").is_err());
+        let untold = br#"{"StreamDescription":{"StreamStatus":"ENABLED","Shards":[]}}"#;
+        assert_eq!(read_stream(untold).unwrap().created, None);
     }
 }

@@ -38,8 +38,8 @@ pub(super) struct Found {
     /// What the server should say of the source's rows.
     pub(super) range_digest: Digest,
     digests: Vec<Digest>,
-    /// Where each row's item is, of a source that gives it again.
-    origins: Option<Vec<(UnitId, u64)>>,
+    /// Whether an item is found again by its unit and position.
+    repeatable: bool,
 }
 
 impl Found {
@@ -49,11 +49,8 @@ impl Found {
         let digests: Vec<Digest> = (0..rows.len()).map(|row| narrow.digest(table, rows, row)).collect();
         let mut compared = Compared { source: rows.len() as u64, ..Compared::default() };
         digests.iter().for_each(|digest| compared.source_digest.add(*digest));
-        let mut range_digest = Digest::default();
-        (0..rows.len()).for_each(|row| range_digest.add(narrow.range_digest(table, rows, row)));
-        let origins =
-            repeatable.then(|| batch.tables[table].order.iter().map(|row| batch.item_of(table, *row)).collect());
-        Found { table, compared, candidates: Vec::new(), range_digest, digests, origins }
+        let range_digest = narrow.range_digest(table, rows).unwrap_or(compared.source_digest);
+        Found { table, compared, candidates: Vec::new(), range_digest, digests, repeatable }
     }
 
     /// The target has what the source has, as far as anybody has looked.
@@ -67,8 +64,8 @@ impl Found {
         std::mem::take(&mut self.candidates)
     }
 
-    fn add(&mut self, kind: Kind, key: Vec<KeyCell>, row: Option<u32>) {
-        let origin = row.and_then(|row| self.origins.as_ref()?.get(row as usize).copied());
+    fn add(&mut self, kind: Kind, key: Vec<KeyCell>, origin: Option<(UnitId, u64)>) {
+        let origin = origin.filter(|_| self.repeatable);
         match kind {
             Kind::Missing => self.compared.missing += 1,
             Kind::Extra => self.compared.extra += 1,
@@ -134,7 +131,7 @@ impl<'b> Join<'b> {
                         found.compared.equal += 1;
                     } else {
                         let key = key_of(self.batch.tables[self.table].key_of(own))?;
-                        found.add(Kind::Different, key, Some(own));
+                        found.add(Kind::Different, key, Some(self.batch.item_of(self.table, own)));
                     }
                     return Ok(());
                 }
@@ -159,7 +156,7 @@ impl<'b> Join<'b> {
     fn is_missing(&mut self, found: &mut Found) -> Result<()> {
         if let Some(row) = self.pass() {
             let key = key_of(self.batch.tables[self.table].key_of(row))?;
-            found.add(Kind::Missing, key, Some(row));
+            found.add(Kind::Missing, key, Some(self.batch.item_of(self.table, row)));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! hours at most, since shards are rolled over. LATEST would be no position: nothing keeps it for longer than an iterator
 //! lives, and TRIM_HORIZON moves silently past what was trimmed, which a sequence number does not.
 
+use super::hand_over::HandOver;
 use super::tree::Tree;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,8 @@ pub struct Position {
     /// The shard's first sequence number, while none was read; none where a server does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// When that record was made, or the shard was first met: in seconds since 1970.
+    /// In seconds since 1970: when that record was made; of a shard of which none was read, a time before its first record
+    /// that is not long before: that of the capture, or when all was read that its parent had.
     pub since: u64,
 }
 
@@ -37,6 +39,13 @@ pub struct Capture {
     /// Shards that are not read, since all of them is older, each with the lineage that inherits what may still turn up
     /// as their children.
     pub passed: BTreeMap<String, u32>,
+    /// Where it joins on to a copy that was made without a capture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOver>,
+    /// There: which shard each of the others continues. By the time that they are read some of them may be forgotten, and
+    /// what continues them must be found all the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub continues: BTreeMap<String, String>,
 }
 
 /// The first shard of a lineage.
@@ -48,7 +57,22 @@ pub struct Root {
     pub position: Position,
 }
 
+/// For how long a stream keeps a change, in seconds.
+pub const KEPT: u64 = 24 * 3600;
+
+/// For so long, in seconds, nothing is trimmed that comes after a place that is no change's: a captured shard, which is read
+/// from its first change, may have been open for some four hours before the capture; and of the oldest change that is kept
+/// nobody could tell whether another was the oldest.
+pub const PLACE_KEPT: u64 = KEPT * 5 / 6;
+
 impl Capture {
+    /// Until when, in seconds since 1970, the stream keeps what comes at this position in a shard.
+    #[must_use]
+    pub fn kept_until(&self, shard: &str, position: &Position) -> u64 {
+        let is_change = position.read.is_some() || position.start.is_some() && !self.knows(shard);
+        position.since + if is_change { KEPT } else { PLACE_KEPT }
+    }
+
     /// Captures the leaves of a listing that was complete before `now`.
     ///
     /// # Errors
@@ -69,6 +93,21 @@ impl Capture {
         Ok(Capture { passed: BTreeMap::new(), ..capture })
     }
 
+    /// Captures all that a listing holds, to join on to a copy: what lies before the hand-over is in the target.
+    ///
+    /// # Errors
+    /// As [`Capture::of_leaves`].
+    pub fn joining(stream: &str, tree: &Tree, now: u64, hand_over: HandOver) -> Result<Capture> {
+        let mut capture = Capture::of_horizon(stream, tree, now)?;
+        capture.lineages.iter_mut().for_each(|root| root.position.since = hand_over.from);
+        let parent = |(id, shard): (&str, &super::tree::Shard)| {
+            let parent = shard.parent.as_ref().filter(|parent| tree.get(parent).is_some())?;
+            Some((id.to_owned(), parent.clone()))
+        };
+        capture.continues = tree.iter().filter_map(parent).collect();
+        Ok(Capture { hand_over: Some(hand_over), ..capture })
+    }
+
     fn of(stream: &str, tree: &Tree, now: u64, is_root: impl Fn(&str) -> bool) -> Result<Capture> {
         let roots: Vec<_> = tree.iter().filter(|(id, _)| is_root(id)).collect();
         let mut passed = BTreeMap::new();
@@ -87,7 +126,15 @@ impl Capture {
             shard: (*id).to_owned(),
             position: Position { read: None, start: shard.start.clone(), since: now },
         };
-        Ok(Capture { stream: stream.to_owned(), taken: now, lineages: roots.iter().map(root).collect(), passed })
+        let lineages = roots.iter().map(root).collect();
+        Ok(Capture {
+            stream: stream.to_owned(),
+            taken: now,
+            lineages,
+            passed,
+            hand_over: None,
+            continues: BTreeMap::new(),
+        })
     }
 
     /// Whether the capture knows the shard already, as one to be read or one that is not.

@@ -21,7 +21,7 @@ const REMEMBERED: u64 = 48 * 3600;
 pub struct Lineage {
     /// Shards that are being read, and where.
     reading: BTreeMap<String, Position>,
-    /// Shards that were read to their end, and when, in seconds since 1970.
+    /// Shards that were read to their end, and since when what comes after them may have been made, in seconds since 1970.
     ended: BTreeMap<String, u64>,
 }
 
@@ -65,14 +65,23 @@ impl Lineage {
         self.reading.get(shard)
     }
 
-    /// Takes in the shards of a listing that continue what was read to its end. Whether there were any.
+    /// Takes in the shards of a listing, and those that a capture which joins on has met, that continue what was read to its
+    /// end. Whether there were any.
     pub fn grow(&mut self, tree: &Tree, capture: &Capture, unit: UnitId, now: u64) -> bool {
         let before = self.reading.len();
+        let from = capture.hand_over.map_or(now, |hand_over| hand_over.from);
+        for (id, parent) in &capture.continues {
+            if self.ended.contains_key(parent) && !self.reading.contains_key(id) && !self.ended.contains_key(id) {
+                let start = tree.get(id).and_then(|shard| shard.start.clone());
+                self.reading.insert(id.clone(), Position { read: None, start, since: from });
+            }
+        }
         for (id, shard) in tree.iter() {
             let Some(parent) = &shard.parent else { continue };
             let is_ours = self.ended.contains_key(parent) || capture.heir_of(parent) == Some(unit);
             if is_ours && !self.reading.contains_key(id) && !self.ended.contains_key(id) && !capture.knows(id) {
-                self.reading.insert(id.to_owned(), Position { read: None, start: shard.start.clone(), since: now });
+                let since = self.ended.get(parent).copied().unwrap_or(capture.taken);
+                self.reading.insert(id.to_owned(), Position { read: None, start: shard.start.clone(), since });
             }
         }
         self.ended.retain(|id, when| tree.get(id).is_some() || now.saturating_sub(*when) < REMEMBERED);
@@ -86,10 +95,10 @@ impl Lineage {
         }
     }
 
-    /// A shard was read to its end.
-    pub fn end(&mut self, shard: &str, now: u64) {
-        if self.reading.remove(shard).is_some() {
-            self.ended.insert(shard.to_owned(), now);
+    /// A shard was read to its end; it had nothing more at the time `quiet`, where that is known.
+    pub fn end(&mut self, shard: &str, quiet: Option<u64>) {
+        if let Some(position) = self.reading.remove(shard) {
+            self.ended.insert(shard.to_owned(), quiet.map_or(position.since, |quiet| quiet.max(position.since)));
         }
     }
 

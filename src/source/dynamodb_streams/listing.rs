@@ -48,6 +48,7 @@ struct Due {
 pub(super) struct Described {
     pub(super) status: String,
     pub(super) view: String,
+    pub(super) created: Option<u64>,
     pub(super) tree: Tree,
 }
 
@@ -63,7 +64,10 @@ pub(super) async fn describe(driver: &Streams, arn: &str) -> Result<Described, S
         match page.next {
             // a server that gives the same page again would have us ask for ever
             Some(next) if after.as_ref() != Some(&next) => after = Some(next),
-            _ => return Ok(Described { status: page.status, view: page.view, tree: Tree::new(shards) }),
+            _ => {
+                let StreamPage { status, view, created, .. } = page;
+                return Ok(Described { status, view, created, tree: Tree::new(shards) });
+            }
         }
     }
 }

@@ -5,11 +5,11 @@
 //! on. One request at a time reads a lineage, so a shard has one reader.
 
 use super::Shared;
-use super::capture::Position;
+use super::capture::{KEPT, PLACE_KEPT, Position};
 use super::lineage::Lineage;
 use super::listing::Known;
 use super::sequence::compare;
-use super::watch::KEPT;
+use super::watch::Seen;
 use crate::driver::streams::{Change, EventName, Place, Records, StreamRefusal, StreamRefusalKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limit::retry::Backoff;
@@ -33,8 +33,9 @@ const PAUSE_GROWS: (u32, u32) = (8, 4);
 /// brings.
 const CURRENT: u64 = 2;
 
-/// A place without a sequence number is good for so long, in seconds: nothing that came after it can be trimmed yet.
-const HORIZON_IS_SAFE: u64 = KEPT * 5 / 6;
+/// So many seconds after the moment up to which one follows all that was made before it is told: creation times are rounded
+/// to the second, and hosts' clocks differ by some.
+const CLOCKS_DIFFER: u64 = 10;
 
 /// Reads one lineage.
 pub(super) struct LineageReader {
@@ -48,6 +49,8 @@ pub(super) struct LineageReader {
     generation: u64,
     /// A listing newer than this one must be seen before the lineage is caught up: it was begun after the last record.
     stale: u64,
+    /// The same for the moment up to which one follows, once it is over.
+    over: Option<u64>,
 }
 
 /// Where a shard is read.
@@ -57,9 +60,12 @@ struct Cursor {
     due: Duration,
     /// Empty answers in a row.
     empty: u32,
+    /// When it last had nothing more, in seconds since 1970: it answered so, often enough, and was not closed.
+    quiet: Option<u64>,
     /// Waits of the requests that failed one after the other.
     backoff: Option<Backoff>,
-    /// The server does not take the shard's first sequence number as a place.
+    /// What the position names is no place: the server does not take the shard's first sequence number, or what comes
+    /// next was trimmed and is in the target.
     from_horizon: bool,
 }
 
@@ -79,6 +85,7 @@ impl LineageReader {
             position: wanted.items.first().map_or(0, |range| range.start),
             generation: known.generation,
             stale: known.generation,
+            over: None,
         };
         reader.grow(&known);
         Ok(reader)
@@ -96,24 +103,56 @@ impl LineageReader {
         }
         for (shard, position) in self.lineage.reading() {
             if !self.cursors.contains_key(shard) {
-                self.shared.watch().reads(self.unit, shard, position.since, true);
+                let until = self.shared.capture.kept_until(shard, position);
+                self.shared.watch().reads(self.unit, shard, Seen { since: position.since, until, behind: true });
                 self.cursors.insert(shard.to_owned(), Cursor::new());
             }
         }
     }
 
+    /// Whether all is read that was made before the moment up to which one follows: of each shard a record made later, or all
+    /// that it had when that moment was over, after a listing that shows every shard of that time.
+    fn has_passed(&mut self, known: &Known) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(moment) = shared.options.until.map(|until| until.saturating_add(CLOCKS_DIFFER)) else { return false };
+        if shared.wall() < moment {
+            return false;
+        }
+        let over = *self.over.get_or_insert_with(|| {
+            // what counts is what is empty from now on
+            self.cursors.values_mut().for_each(|cursor| (cursor.empty, cursor.quiet) = (0, None));
+            known.generation + 1
+        });
+        if shared.asked < moment && self.generation <= over {
+            shared.listing.want();
+            return false;
+        }
+        let passed = |(shard, position): (&str, &Position)| {
+            position.read.is_some() && position.since >= moment
+                || self.cursors.get(shard).is_some_and(|cursor| cursor.quiet.is_some())
+        };
+        !self.lineage.awaits(&known.tree) && self.lineage.reading().all(passed)
+    }
+
     /// Asks once.
-    async fn step(&mut self) -> Result<Read> {
+    pub(super) async fn step(&mut self) -> Result<Read> {
         let shared = Arc::clone(&self.shared);
         let known = shared.listing.look(&shared.driver, &shared.capture.stream, shared.now()).await?;
         if known.generation != self.generation {
             self.grow(&known);
+        }
+        if self.has_passed(&known) {
+            shared.watch().passes(self.unit);
+            if shared.watch().are_caught_up(shared.capture.lineages.len()) {
+                return Ok(Read::Stop(REACHED.to_owned()));
+            }
         }
         let now = shared.now();
         let due = self.cursors.iter().filter(|(_, cursor)| cursor.due <= now).min_by_key(|(_, cursor)| cursor.due);
         let Some(shard) = due.map(|(shard, _)| shard.clone()) else { return Ok(self.idle(&known)) };
         match self.ask(&shard).await {
             Ok(records) => self.take(&shard, records, &known),
+            Err(refusal) if self.is_in_target(&shard, &refusal, &known) => self.trimmed_before(&shard, &known),
             Err(refusal) => self.refused(&shard, refusal, &known).map(|()| Read::Empty),
         }
     }
@@ -127,7 +166,7 @@ impl LineageReader {
             None => {
                 let position = self.lineage.position(shard).ok_or_else(|| no_longer_kept("it is not read"))?;
                 let place = place(position, cursor.from_horizon);
-                if place == Place::Horizon && wall.saturating_sub(position.since) > HORIZON_IS_SAFE {
+                if place == Place::Horizon && wall.saturating_sub(position.since) > PLACE_KEPT {
                     return Err(no_longer_kept("its oldest record may be another by now"));
                 }
                 driver.iterator(arn, shard, place).await?
@@ -143,33 +182,81 @@ impl LineageReader {
         let (unit, now, wall) = (self.unit, self.shared.now(), self.shared.wall());
         self.check(shard, &records.changes)?;
         if let Some(last) = records.changes.last() {
-            self.lineage.read(shard, &last.sequence, last.created.unwrap_or(wall));
+            self.cursors.get_mut(shard).into_iter().for_each(|cursor| cursor.from_horizon = false);
+            // what was made before the hand-over is passed over, and nobody is behind with it
+            let from = self.shared.capture.hand_over.map_or(0, |hand_over| hand_over.from);
+            self.lineage.read(shard, &last.sequence, last.created.unwrap_or(wall).max(from));
             self.stale = known.generation + 1;
         }
         let (count, next) = (records.changes.len() as u64, records.next.clone());
-        let since = self.lineage.position(shard).map_or(wall, |position| position.since);
+        let position = self.lineage.position(shard);
+        let since = position.map_or(wall, |position| position.since);
+        let until = position.map_or(wall, |position| self.shared.capture.kept_until(shard, position));
         if next.is_none() {
-            self.lineage.end(shard, wall);
-            self.cursors.remove(shard);
-            self.stale = known.generation + 1;
-            self.shared.watch().ends(unit, shard);
-            self.shared.listing.want();
-            self.grow(known);
+            let quiet = self.cursors.get(shard).and_then(|cursor| cursor.quiet).filter(|_| count == 0);
+            self.end(shard, quiet, known);
         } else if let Some(cursor) = self.cursors.get_mut(shard) {
             let is_current = wall.saturating_sub(since) < CURRENT;
             cursor.answered(next.clone(), count, now, self.shared.options.poll, is_current);
-            self.shared.watch().reads(unit, shard, since, count > 0);
+            let is_quiet = cursor.empty >= EMPTY_ENOUGH && !known.tree.is_continued(shard);
+            cursor.quiet = is_quiet.then_some(wall).or(cursor.quiet.filter(|_| count == 0));
+            let seen = match cursor.quiet {
+                Some(at) => Seen { since: at, until: at + KEPT, behind: false },
+                None => Seen { since, until, behind: true },
+            };
+            self.shared.watch().reads(unit, shard, seen);
         }
         self.shared.watch().records(unit, count);
         if count > 0 {
-            let bytes = if self.shared.options.skip_expired { skip_expired(records) } else { records.lines };
-            return self.page(count, bytes);
+            let (skips_expired, hand_over) = (self.shared.options.skip_expired, self.shared.capture.hand_over);
+            let passed = |change: &Change| {
+                skips_expired && change.expired || hand_over.is_some_and(|hand_over| hand_over.has(change.created))
+            };
+            return self.page(count, passing_over(records, passed));
         }
         self.shared.usage().empty_pages += 1;
         if next.is_none() {
             return self.page(1, only_counted().collect());
         }
         Ok(self.idle(known))
+    }
+
+    /// A shard has nothing more to give.
+    fn end(&mut self, shard: &str, quiet: Option<u64>, known: &Known) {
+        self.lineage.end(shard, quiet);
+        self.cursors.remove(shard);
+        self.stale = known.generation + 1;
+        self.shared.watch().ends(self.unit, shard);
+        self.shared.listing.want();
+        self.grow(known);
+    }
+
+    /// Whether a shard is refused because of what it no longer holds, and all of that is in the target: it was made
+    /// before the hand-over to this stream.
+    fn is_in_target(&self, shard: &str, refusal: &StreamRefusal, known: &Known) -> bool {
+        let is_gone = match refusal.kind {
+            StreamRefusalKind::Trimmed => self.cursors.get(shard).is_some_and(|cursor| !cursor.from_horizon),
+            StreamRefusalKind::NotFound => known.tree.get(shard).is_none(),
+            _ => false,
+        };
+        let Some(hand_over) = self.shared.capture.hand_over.filter(|_| is_gone) else { return false };
+        // what was met later, or read further, holds changes that are not there
+        let is_before = |position: &Position| position.since <= hand_over.from;
+        self.lineage.position(shard).is_some_and(is_before) && hand_over.is_safe(self.shared.wall())
+    }
+
+    /// Goes on behind what is in the target: with the oldest record that there is, or the shard's end.
+    fn trimmed_before(&mut self, shard: &str, known: &Known) -> Result<Read> {
+        match self.cursors.get_mut(shard) {
+            Some(cursor) if known.tree.get(shard).is_some() => {
+                *cursor = Cursor { from_horizon: true, ..Cursor::new() };
+                Ok(Read::Empty)
+            }
+            _ => {
+                self.end(shard, None, known);
+                self.page(1, only_counted().collect())
+            }
+        }
     }
 
     /// A page that ends where the lineage is now. One of a line that is only counted makes a shard's end durable, which may
@@ -292,9 +379,12 @@ impl LineageReader {
 /// Why the source asks for an end.
 pub(super) const CAUGHT_UP: &str = "caught up with the stream";
 
+/// The same, where one follows up to a moment.
+const REACHED: &str = "all that was made before the moment to follow up to is read";
+
 impl Cursor {
     fn new() -> Cursor {
-        Cursor { iterator: None, due: Duration::ZERO, empty: 0, backoff: None, from_horizon: false }
+        Cursor { iterator: None, due: Duration::ZERO, empty: 0, quiet: None, backoff: None, from_horizon: false }
     }
 
     /// An answer of so many records came, with the iterator for the next one.
@@ -323,9 +413,10 @@ fn no_longer_kept(why: &str) -> StreamRefusal {
 /// have been trimmed.
 fn place(position: &Position, from_horizon: bool) -> Place<'_> {
     match (&position.read, &position.start) {
+        _ if from_horizon => Place::Horizon,
         (Some(read), _) => Place::After(read),
-        (None, Some(start)) if !from_horizon => Place::At(start),
-        (None, _) => Place::Horizon,
+        (None, Some(start)) => Place::At(start),
+        (None, None) => Place::Horizon,
     }
 }
 
@@ -333,20 +424,20 @@ fn only_counted() -> impl Iterator<Item = u8> {
     ONLY_COUNTED.iter().copied().chain(*b"\n")
 }
 
-/// The lines, with those of changes that the service made because an item's time was over only to be counted.
-fn skip_expired(records: Records) -> Vec<u8> {
-    if records.changes.iter().all(|change| !change.expired) {
+/// The lines, with those of changes that are `passed` over only to be counted.
+fn passing_over(records: Records, passed: impl Fn(&Change) -> bool) -> Vec<u8> {
+    if !records.changes.iter().any(&passed) {
         return records.lines;
     }
     let mut lines = Vec::with_capacity(records.lines.len());
     let mut from = 0;
-    for Change { expired, end, .. } in records.changes {
-        let line = records.lines.get(from..end).unwrap_or_default();
-        match expired {
+    for change in &records.changes {
+        let line = records.lines.get(from..change.end).unwrap_or_default();
+        match passed(change) {
             true => lines.extend(only_counted()),
             false => lines.extend_from_slice(line),
         }
-        from = end;
+        from = change.end;
     }
     lines
 }

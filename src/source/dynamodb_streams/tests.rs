@@ -1,6 +1,7 @@
 //! Captures and lineages over random trees of shards, listed late and in parts, against what must be read of them.
 
 use super::capture::Capture;
+use super::hand_over::HandOver;
 use super::lineage::Lineage;
 use super::tree::Tree;
 use crate::driver::streams::ShardDescription;
@@ -98,7 +99,7 @@ proptest! {
             }
             if !closed.is_empty() {
                 let (unit, id) = &closed[usize::from(choice.unwrap_or(0)) % closed.len()];
-                lineages[*unit].end(id, 9);
+                lineages[*unit].end(id, None);
                 ended.insert(ids[id]);
             }
         }
@@ -127,7 +128,7 @@ proptest! {
                 let next = lineage.reading().next().map(|(id, _)| id.to_owned());
                 let Some(id) = next else { break };
                 prop_assert!(read.insert(id.clone()), "read once");
-                lineage.end(&id, 9);
+                lineage.end(&id, None);
                 lineage.grow(&tree, &capture, unit, 9);
             }
         }
@@ -146,7 +147,7 @@ fn what_was_read_to_its_end_is_remembered_while_a_child_may_turn_up() {
     let mut lineage = Lineage::begin(&capture, 0).unwrap();
     lineage.read("a", "17", 120);
     assert_eq!(lineage.position("a").map(|at| (at.read.as_deref(), at.since)), Some((Some("17"), 120)));
-    lineage.end("a", 200);
+    lineage.end("a", Some(200));
     let alone = Tree::new(vec![shard("a", None)]);
     assert!(!lineage.grow(&alone, &capture, 0, 300) && lineage.awaits(&alone));
     // the parent is not listed any more when the second child turns up
@@ -154,8 +155,9 @@ fn what_was_read_to_its_end_is_remembered_while_a_child_may_turn_up() {
     assert!(lineage.grow(&one, &capture, 0, 400) && !lineage.awaits(&one));
     let both = Tree::new(vec![shard("b", Some("a")), shard("c", Some("a"))]);
     assert!(lineage.grow(&both, &capture, 0, 100_000));
-    assert_eq!(lineage.reading().map(|(id, _)| id).collect::<Vec<_>>(), ["b", "c"]);
-    lineage.end("b", 100_000);
+    // their changes may be as old as the last moment at which their parent had nothing more
+    assert_eq!(lineage.reading().map(|(id, at)| (id, at.since)).collect::<Vec<_>>(), [("b", 200), ("c", 200)]);
+    lineage.end("b", Some(100_000));
     // long forgotten, and no longer of use
     let later = Tree::new(vec![shard("c", Some("a"))]);
     lineage.grow(&later, &capture, 0, 400_000);
@@ -171,4 +173,27 @@ fn a_stream_without_shards_or_with_a_circle_is_not_captured() {
         start: None,
     });
     assert!(Capture::of_leaves("stream", &Tree::new(circle.to_vec()), 1).is_err());
+}
+
+#[test]
+fn what_continues_a_forgotten_shard_is_found_where_a_stream_joins_on() {
+    let shard = |id: &str, parent: &str| ShardDescription {
+        id: id.into(),
+        parent: Some(parent.into()),
+        start: Some("7".into()),
+    };
+    let [first, second, third] = [shard("a", "forgotten"), shard("b", "a"), shard("c", "b")];
+    let hand_over = HandOver { copy: 1, from: 5 };
+    let whole = Tree::new(vec![first, second, third.clone()]);
+    let capture = Capture::joining("stream", &whole, 7, hand_over).unwrap();
+    assert_eq!(Capture::parse(&capture.text().unwrap()).unwrap(), capture);
+    let mut lineage = Lineage::begin(&capture, 0).unwrap();
+    let reads = |lineage: &Lineage| lineage.reading().map(|(id, at)| (id.to_owned(), at.since)).collect::<Vec<_>>();
+    // the first two are forgotten before they are read, and a new shard is listed
+    let later = Tree::new(vec![third, shard("d", "c")]);
+    for expected in [("a", 5), ("b", 5), ("c", 5), ("d", 9)] {
+        lineage.grow(&later, &capture, 0, 9);
+        assert_eq!(reads(&lineage), [(expected.0.to_owned(), expected.1)]);
+        lineage.end(expected.0, Some(9));
+    }
 }

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The table's name.
 pub(crate) const TABLE: &str = "changing";
-/// When the first change was made.
-const BEGAN: u64 = 1_780_000_000;
+/// When the first change was made, in seconds since 1970.
+pub(crate) const BEGAN: u64 = 1_780_000_000;
 
 /// One shard.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct Shard {
     pub(crate) forgotten: bool,
     /// So many listings do not show it yet.
     pub(crate) late: u32,
+    /// A listing has shown it.
+    pub(crate) listed: bool,
     /// A reader was told that it has ended.
     pub(crate) end_told: bool,
     /// A reader was given something of it.
@@ -47,6 +49,8 @@ pub(crate) struct Record {
     pub(crate) version: Option<u64>,
     /// The service deleted it, because its time was over.
     pub(crate) expiry: bool,
+    /// When it was made, in seconds since 1970.
+    pub(crate) made: u64,
     existed: bool,
 }
 
@@ -71,8 +75,16 @@ pub(crate) struct World {
     pub(crate) switched_off: bool,
     pub(crate) view: String,
     pub(crate) stream: u32,
+    /// When the stream was switched on, in seconds since 1970; none when the service does not tell.
+    pub(crate) switched_on: Option<u64>,
+    /// The time, in seconds since 1970; without one it follows from the sequence numbers.
+    pub(crate) clock: Option<u64>,
     /// Every record says that it is a REMOVE.
     pub(crate) lies: bool,
+    /// The item that a key's version is.
+    pub(crate) dress: fn(&str, u64) -> Value,
+    /// When the first change was made, in seconds since 1970.
+    pub(crate) began: u64,
     script: Vec<Act>,
     keys: u32,
     late: u32,
@@ -108,7 +120,11 @@ impl World {
             switched_off: false,
             view: "NEW_AND_OLD_IMAGES".into(),
             stream: 1,
+            switched_on: Some(BEGAN),
+            clock: None,
             lies: false,
+            dress: |key, version| json!({"id": {"S": key}, "version": {"N": version.to_string()}}),
+            began: BEGAN,
             script: Vec::new(),
             keys: plot.keys,
             late: 0,
@@ -154,6 +170,26 @@ impl World {
         }
     }
 
+    /// Trims what was made before a moment. Of closed shards of which nothing is left then some are forgotten, a parent before
+    /// its children, some are listed still; what is late so far is listed at last.
+    pub(crate) fn trim_before(&mut self, moment: u64) {
+        for at in 0..self.shards.len() {
+            let is_oldest = self.shards[at].parent.is_none_or(|parent| self.shards[parent].forgotten);
+            let shard = &mut self.shards[at];
+            shard.trimmed = shard.records.iter().take_while(|record| record.made < moment).count();
+            let is_empty = shard.closed && shard.trimmed == shard.records.len();
+            shard.forgotten |= is_empty && is_oldest && !shard.start.is_multiple_of(3);
+            shard.late = 0;
+        }
+    }
+
+    /// All changes, in the order in which they were made.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> = self.shards.iter().flat_map(|shard| shard.records.clone()).collect();
+        records.sort_by_key(|record| record.sequence);
+        records
+    }
+
     /// Whether all of the script was played, and the next listing shows every shard: who has caught up from here on has
     /// everything.
     pub(crate) fn is_settled(&self) -> bool {
@@ -183,7 +219,8 @@ impl World {
         }
         self.sequence += self.rng.random_range(1..50_u64);
         let hash = hash(&key);
-        let record = Record { sequence: self.sequence, key, version, expiry, existed };
+        let made = self.clock.unwrap_or(BEGAN + self.sequence / 1000);
+        let record = Record { sequence: self.sequence, key, version, expiry, made, existed };
         let open = self.shards.iter_mut().find(|shard| !shard.closed && shard.range.0 <= hash && hash < shard.range.1);
         open.expect("every hash has an open shard").records.push(record);
     }
@@ -221,6 +258,7 @@ impl World {
             trimmed: 0,
             forgotten: false,
             late,
+            listed: false,
             end_told: false,
             read: false,
             held_back: 0,
@@ -250,21 +288,29 @@ impl World {
         self.shards[child].parent.map_or_else(BTreeSet::new, |parent| &keys(parent) & &keys(child))
     }
 
+    /// When the service says that a change was made, in seconds since 1970: where there is a clock, half a minute from it at
+    /// most.
+    pub(crate) fn created(&self, record: &Record) -> u64 {
+        match self.clock {
+            Some(_) => record.made + record.sequence % 61 - 30,
+            None => self.began + record.sequence / 1000,
+        }
+    }
+
     /// A record as the service gives it.
     pub(crate) fn json(&self, record: &Record) -> Value {
-        let image = |version: u64| json!({"id": {"S": record.key}, "version": {"N": version.to_string()}});
         let mut change = json!({
-            "ApproximateCreationDateTime": BEGAN + record.sequence / 1000,
+            "ApproximateCreationDateTime": self.created(record),
             "Keys": {"id": {"S": record.key}},
             "SequenceNumber": sequence_text(record.sequence),
             "SizeBytes": 40,
             "StreamViewType": self.view,
         });
         if let Some(version) = record.version {
-            change["NewImage"] = image(version);
+            change["NewImage"] = (self.dress)(&record.key, version);
         }
         if record.existed {
-            change["OldImage"] = image(0);
+            change["OldImage"] = (self.dress)(&record.key, 0);
         }
         let name = match (record.version, record.existed) {
             _ if self.lies => "REMOVE",
