@@ -35,7 +35,7 @@ fn server(items: u64) -> (DynamoServer, Vec<u8>) {
 
 #[test]
 fn a_scan_on_a_bad_day_reads_every_item_once() {
-    let items = if soak() { 60_000 } else { 6000 };
+    let items = if soak() { 60_000 } else { 16_000 };
     let (server, lines) = server(items);
     let truth = truth_of(&lines, &["customer_id", "order_id"]);
     let folder = tempfile::tempdir().unwrap();
