@@ -7,6 +7,7 @@ use crate::support::engine::{Engine, Outcome, Running};
 use crate::support::orders::block_on;
 use crate::support::project_dir;
 use crate::support::s3::{self, S3Server};
+use crate::support::servers::Kind;
 use crate::support::streams_server::{Plot, StreamFaults, StreamsServer, TABLE, World};
 use crate::support::transvase::{Target, soak, sqlite, targets, text};
 use serde_json::{Value, json};
@@ -146,7 +147,9 @@ fn assert_counted(server: &StreamsServer, outcome: &Outcome, what: &str) {
 #[tokio::test]
 async fn what_the_stream_forgot_while_the_table_was_copied_is_applied_from_the_spool() {
     let folder = tempfile::tempdir().unwrap();
-    for (seed, target) in (100..).zip(targets(folder.path()).await) {
+    // it waits for listings, a minute each; a spool is applied as a stream is, which has tests on every target
+    let some = |(_, target): &(u64, Target)| soak() || target.kind() == Some(Kind::MySql);
+    for (seed, target) in (100..).zip(targets(folder.path()).await).filter(some) {
         let place = folder.path().join(format!("spool-{seed}"));
         let name = place.display().to_string();
         let server = StreamsServer::start(World::new(plot(seed)), faults(seed));
