@@ -29,6 +29,7 @@ pub mod limit;
 pub mod mapping;
 pub mod model;
 pub mod monitor;
+pub mod phase;
 pub mod pipeline;
 pub mod plan;
 pub mod rejects;

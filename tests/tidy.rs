@@ -14,7 +14,7 @@ const LEVELS: [&[&str]; 14] = [
     &["monitor"],
     &["report"],
     &["limit"],
-    &["driver", "mapping", "spill"],
+    &["driver", "mapping", "phase", "spill"],
     &["census", "compare", "spool"],
     &["infer"],
     &["checkpoint"],
