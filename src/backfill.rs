@@ -38,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 mod checks;
 mod clustered;
 mod indexes;
+mod locked;
 mod order;
 
 pub use order::LoadOrder;
@@ -165,6 +166,11 @@ impl Backfill {
         self.before = self.checkpoint.totals().await?;
         if let Some((settings, _)) = &stored {
             self.check_same_plan(settings)?;
+        }
+        match &stored {
+            Some((_, RunState::Complete)) => {}
+            Some((settings, _)) => self.lock(settings.as_of_us).await?,
+            None => self.lock(self.source.as_of_us()).await?,
         }
         let create = match self.options.create_tables && stored.is_none() {
             false => Create::Nothing,

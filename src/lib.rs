@@ -21,6 +21,7 @@ pub mod census;
 pub mod checkpoint;
 pub mod cli;
 pub mod compare;
+pub mod control;
 pub mod driver;
 pub mod error;
 pub mod follow;

@@ -2,7 +2,7 @@
 
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
-use transvase::cli::{self, Cli, Command, ExitCode, Typed, log, output, plan, rejects, run};
+use transvase::cli::{self, Cli, Command, ExitCode, Typed, log, output, phase, plan, rejects, run};
 
 fn main() -> std::process::ExitCode {
     let matches = Cli::command().get_matches();
@@ -35,6 +35,7 @@ fn start(cli: &Cli, typed: Typed) -> ExitCode {
                 Command::Schema(args) => run::schema(args, typed).await,
                 Command::Plan(args) => plan::run(args, typed).await,
                 Command::Rejects(args) => rejects::run(args, typed).await,
+                Command::Phase(args) => phase::run(args, typed).await,
             }
         })
     });

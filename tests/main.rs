@@ -27,6 +27,7 @@ mod into_dynamo;
 mod keys;
 mod live;
 mod load;
+mod phases;
 mod plan;
 mod preflight;
 mod rejects;

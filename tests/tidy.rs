@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the bottom up. A room imports rooms of lower levels only.
-const LEVELS: [&[&str]; 14] = [
+const LEVELS: [&[&str]; 15] = [
     &["error"],
     &["model"],
     &["monitor"],
@@ -22,6 +22,7 @@ const LEVELS: [&[&str]; 14] = [
     &["pipeline"],
     &["backfill", "rejects", "verify"],
     &["follow", "plan"],
+    &["control"],
     &["cli", "main"],
 ];
 

@@ -10,6 +10,7 @@ pub mod differences;
 pub mod follows;
 pub mod ledger;
 pub mod owner;
+pub mod phases;
 pub mod rejects;
 pub mod retries;
 pub mod review;

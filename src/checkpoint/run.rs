@@ -102,6 +102,8 @@ pub struct Checkpoint {
     pub(super) incarnation: u64,
     /// The units that are claimed and waited for: all, or those of one stage of a clustered load.
     pub(super) units: Range<UnitId>,
+    /// The backfill lock without which nothing is claimed: its migration, and the epoch it was taken by.
+    pub(super) lock: Option<Arc<(String, u64)>>,
 }
 
 impl Checkpoint {
@@ -140,7 +142,7 @@ impl Checkpoint {
 
     /// The run's checkpoint, before anything is asked of the database.
     pub(super) fn unopened(pool: Arc<Pool>, run: &str) -> Self {
-        Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, monitor: None }
+        Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, lock: None, monitor: None }
     }
 
     /// The same, telling `monitor` of pauses: a run that is under way waits for a read-only server to be mended, here
@@ -161,6 +163,13 @@ impl Checkpoint {
     #[must_use]
     pub fn of_units(self, units: Range<UnitId>) -> Self {
         Checkpoint { units, ..self }
+    }
+
+    /// The same, claiming units only while the backfill lock of `migration` is held by `epoch`: taking the lock away voids all
+    /// claims, so no data transaction needs to look at it.
+    #[must_use]
+    pub fn locked(self, migration: &str, epoch: u64) -> Self {
+        Checkpoint { lock: Some(Arc::new((migration.to_owned(), epoch))), ..self }
     }
 
     /// What tells the run from others of the same name; known once it was [loaded](Checkpoint::load).
@@ -268,6 +277,14 @@ impl Checkpoint {
             Some(_) => Err(self.begun_anew()),
             None => Err(Error::new(ErrorKind::Transient, format!("run {}: units are open again", self.run))),
         }
+    }
+
+    /// Why a process whose run has lost the backfill lock stops.
+    pub(super) fn unlocked(&self) -> Error {
+        Error::refused(format!(
+            "the backfill lock was taken away from run {}; this process writes nothing more: see `transvase phase status`",
+            self.run
+        ))
     }
 
     /// Why a process whose run was replaced by another of the same name stops.

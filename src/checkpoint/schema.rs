@@ -63,7 +63,7 @@ fn later_columns(dialect: Dialect) -> [(&'static str, String); 5] {
 /// How columns are spelled.
 pub(super) struct Types {
     pub(super) name: &'static str,
-    long: &'static str,
+    pub(super) long: &'static str,
     bytes: &'static str,
     pub(super) int: &'static str,
     pub(super) tail: &'static str,

@@ -6,6 +6,7 @@
 
 use super::ledger::{number, read_fence};
 use super::owner::Owner;
+use super::phases::lock;
 use super::run::{Checkpoint, big, broken, int, text};
 use super::schema;
 use crate::driver::fault::FaultResult;
@@ -46,6 +47,7 @@ impl Checkpoint {
             Claimed::Unit(claim) => Ok(Some(claim)),
             Claimed::Nothing => Ok(None),
             Claimed::AnotherRun => Err(self.begun_anew()),
+            Claimed::Unlocked => Err(self.unlocked()),
         }
     }
 
@@ -164,12 +166,16 @@ impl Checkpoint {
     /// Of the database.
     pub async fn heartbeat(&self, owner: &Owner, lease: Duration) -> Result<u64> {
         let micros = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
-        let context = (self.run.as_str(), owner, micros);
-        self.retrying("extending the lease", &context, |session, (run, owner, micros)| {
+        let context = (self, owner, micros);
+        self.retrying("extending the lease", &context, |session, (checkpoint, owner, micros)| {
             Box::pin(async move {
+                let run = checkpoint.run.as_str();
                 session.begin().await?;
                 void_dead_leases(session, run).await?;
                 extend_lease(session, run, owner, *micros).await?;
+                if let Some((migration, epoch)) = checkpoint.lock.as_deref() {
+                    lock::extend(session, migration, *epoch, *micros).await?;
+                }
                 let living = living(session, run).await?;
                 session.commit().await?;
                 Ok(living)
@@ -231,6 +237,8 @@ enum Claimed {
     Nothing,
     /// The units are another run's, which was begun anew under the same name.
     AnotherRun,
+    /// The backfill lock is another's.
+    Unlocked,
 }
 
 async fn claim_once(
@@ -240,6 +248,11 @@ async fn claim_once(
     random: u32,
 ) -> FaultResult<Claimed> {
     let run = checkpoint.run.as_str();
+    if let Some((migration, epoch)) = checkpoint.lock.as_deref()
+        && !lock::prove(session, migration, *epoch).await?
+    {
+        return Ok(Claimed::Unlocked);
+    }
     let (now, skip) = (schema::now_us(session.dialect()), schema::skip_locked(session.dialect()));
     // COUNT rather than NOT EXISTS: the latter may be run as a join that locks every unit [measured on MySQL].
     // A unit of our own is never free: our lease runs out when the target takes no writes for a while, and whoever took

@@ -360,6 +360,24 @@ pub fn share(flag: &str, text: &str) -> Result<Share> {
     }
 }
 
+/// Reads `24h`, `90m`, `30s`, `2d`.
+///
+/// # Errors
+/// `Config` for anything else.
+pub fn time(flag: &str, text: &str) -> Result<Duration> {
+    let broken = || Error::config(format!("{flag} {text}: give a time such as 24h, 90m, 30s or 2d"));
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text.strip_prefix(digits) {
+        Some("s") => 1,
+        Some("m") => 60,
+        Some("h") => 3600,
+        Some("d") => 86_400,
+        _ => return Err(broken()),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+    seconds.map(Duration::from_secs).ok_or_else(broken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +393,16 @@ mod tests {
         assert_eq!(max_rejects("100%").unwrap(), MaxRejects::PerMillion(1_000_000));
         for broken in ["", "%", "-1", "1.23456%", "a%", "1 %"] {
             assert!(max_rejects(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(time("--max-age", "24h").unwrap(), Duration::from_secs(86_400));
+        assert_eq!(time("--max-age", "90m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(time("--max-age", "0s").unwrap(), Duration::ZERO);
+        for broken in ["", "24", "h", "1.5h", "-1h", "1w"] {
+            assert!(time("--max-age", broken).is_err(), "{broken}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod horizon;
 pub mod log;
 pub mod open;
 pub mod output;
+pub mod phase;
 pub mod plan;
 mod plan_report;
 pub mod progress;
@@ -127,6 +128,8 @@ pub enum Command {
     Plan(Box<plan::Plan>),
     /// List what a run rejected, export it, try it again through another mapping, or sign it off.
     Rejects(rejects::Rejects),
+    /// Move a migration with dual writes from step to step: lock, barriers, conditions, history.
+    Phase(phase::PhaseArgs),
 }
 
 /// Which URLs were typed on the command line, where others can read them, rather than set in the environment.

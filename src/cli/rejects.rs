@@ -232,7 +232,7 @@ async fn open(on: &On, typed: Typed) -> Result<rejects::Rejects> {
 }
 
 /// The database of the run.
-fn target(on: &On, typed: Typed) -> Result<Target> {
+pub(super) fn target(on: &On, typed: Typed) -> Result<Target> {
     if on.on.starts_with(open::LIVE) {
         return Err(Error::config("a DynamoDB table keeps no rejects: give the run's --state database"));
     }

@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum};
 use indicatif::HumanCount;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Shown after the flags.
 pub const EXAMPLES: &str = "\
@@ -201,7 +201,7 @@ async fn check(path: &Path, source: &str, mapping: &Mapping, to: &Destination, m
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::config(format!("reading certificate {name}")).because(error))?;
     let mapping = mapping.identity();
-    let expected = Expected { source, mapping: &mapping, target: to, max_age: age(max_age)? };
+    let expected = Expected { source, mapping: &mapping, target: to, max_age: config::time("--max-age", max_age)? };
     let mut session = Session::open(&to.state()).await?;
     let standing = check::check(&text, &name, &expected, &mut session).await?;
     let sample = standing.sample.as_ref().map(|sample| format!(", of a sample: {sample}")).unwrap_or_default();
@@ -215,21 +215,6 @@ async fn check(path: &Path, source: &str, mapping: &Mapping, to: &Destination, m
         output::print(&format!("  {finding}\n"));
     }
     Ok(ExitCode::Differences)
-}
-
-/// Reads `24h`, `90m`, `30s`, `2d`.
-fn age(text: &str) -> Result<Duration> {
-    let broken = || Error::config(format!("--max-age {text}: give a time such as 24h, 90m, 30s or 2d"));
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match text.strip_prefix(digits) {
-        Some("s") => 1,
-        Some("m") => 60,
-        Some("h") => 3600,
-        Some("d") => 86_400,
-        _ => return Err(broken()),
-    };
-    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
-    seconds.map(Duration::from_secs).ok_or_else(broken)
 }
 
 /// The exit code of a verification that ended without an error of its own.
@@ -373,16 +358,6 @@ fn text(report: &VerifyReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_age_has_a_unit() {
-        assert_eq!(age("24h").unwrap(), Duration::from_secs(86_400));
-        assert_eq!(age("90m").unwrap(), Duration::from_secs(5400));
-        assert_eq!(age("0s").unwrap(), Duration::ZERO);
-        for broken in ["", "24", "h", "1.5h", "-1h", "1w"] {
-            assert!(age(broken).is_err(), "{broken}");
-        }
-    }
 
     #[test]
     fn a_sample_is_a_share() {

@@ -229,7 +229,11 @@ pub(super) fn select_key(table: &Table, dialect: Dialect) -> String {
     format!("SELECT 1 FROM {} WHERE {}", quote(&table.name, dialect), keys.join(" AND "))
 }
 
-async fn is_empty(session: &mut Session, table: &str) -> FaultResult<bool> {
+/// Whether a table that is there has no row.
+///
+/// # Errors
+/// The server's fault.
+pub async fn is_empty(session: &mut Session, table: &str) -> FaultResult<bool> {
     let sql = format!("SELECT 1 FROM {} LIMIT 1", quote(table, session.dialect()));
     Ok(session.fetch(&sql, &[]).await?.is_empty())
 }

@@ -1,0 +1,118 @@
+//! Write barriers: writers stop, the step changes, writers go on; or the barrier goes away by itself.
+
+use super::{begun, lease, phase, put};
+use crate::support::orders::{Place, block_on};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use transvase::checkpoint::phases::{Next, Phases};
+
+/// An application instance that stops when it is told to, and remembers in which steps it would have written.
+fn instance(phases: &Phases, name: &str, obeys: bool, end: &AtomicBool) -> Vec<u8> {
+    let (mut wrote, mut stopped) = (Vec::new(), None);
+    while !end.load(Ordering::Relaxed) {
+        let phase = block_on(phases.heartbeat(name, stopped, lease())).unwrap().unwrap();
+        stopped = (obeys && phase.moving_to.is_some()).then_some(phase.version);
+        if stopped.is_none() && wrote.last() != Some(&phase.step) {
+            wrote.push(phase.step);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    wrote
+}
+
+/// Runs `during` while instances are at work; the steps in which each wrote.
+fn with_instances(phases: &Phases, obey: &[bool], during: impl FnOnce()) -> Vec<Vec<u8>> {
+    let end = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let end = &end;
+        let all: Vec<_> = obey
+            .iter()
+            .enumerate()
+            .map(|(number, obeys)| scope.spawn(move || instance(phases, &format!("app-{number}"), *obeys, end)))
+            .collect();
+        while block_on(phases.writers()).unwrap().len() < obey.len() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        during();
+        // each sees what has come of it
+        let version = block_on(phases.load()).unwrap().unwrap().version;
+        while block_on(phases.writers()).unwrap().iter().any(|one| one.version < version) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        end.store(true, Ordering::Relaxed);
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn writers_stop_and_go_on_across_a_barrier() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in Place::all(folder.path()) {
+        let phases = begun(&place);
+        put(&phases, 6);
+        let wrote = with_instances(&phases, &[true; 4], || {
+            let said = phase(&place, "advance", &["--to", "sql", "--yes-lose-rollback", "orders"]).expect(0).stdout;
+            assert!(said.contains("step 7 (sql), from step 6; writers were stopped for"), "{said}");
+        });
+        assert!(wrote.iter().all(|steps| *steps == [6, 7]), "{wrote:?}");
+        let said = phase(&place, "history", &[]).expect(0).stdout;
+        assert!(said.contains("barrier  step 6 to 7") && said.contains("advance  step 6 to 7"), "{said}");
+    }
+}
+
+#[test]
+fn a_barrier_that_somebody_does_not_stop_at_is_withdrawn() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in Place::all(folder.path()) {
+        let phases = begun(&place);
+        put(&phases, 6);
+        let wrote = with_instances(&phases, &[true, false], || {
+            let args = ["--to", "7", "--yes-lose-rollback", "orders", "--barrier-timeout", "0.5"];
+            let said = phase(&place, "advance", &args).expect(6).stderr;
+            assert!(said.contains("writers go on in step 6") && said.contains("app-1"), "{said}");
+        });
+        assert_eq!(wrote, [[6], [6]]);
+        assert_eq!(block_on(phases.load()).unwrap().unwrap().step, 6);
+    }
+}
+
+#[test]
+fn a_dead_instance_holds_up_a_barrier_until_its_lease_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::File(folder.path().join("target.db"));
+    let phases = begun(&place);
+    put(&phases, 6);
+    let args = ["--to", "7", "--yes-lose-rollback", "orders", "--barrier-timeout", "0.3"];
+    block_on(phases.heartbeat("gone", None, lease())).unwrap();
+    let said = phase(&place, "advance", &args).expect(6).stderr;
+    assert!(said.contains("gone"), "{said}");
+    place.execute("UPDATE _transvase_writers SET until_us = 1");
+    phase(&place, "advance", &args).expect(0);
+    assert!(block_on(phases.writers()).unwrap().is_empty(), "who is dead is no longer told of");
+}
+
+#[test]
+fn a_barrier_that_a_controller_left_behind_ends_by_itself_or_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    for (place, goes_on) in Place::all(folder.path()).into_iter().zip([true, false, true]) {
+        let phases = begun(&place);
+        let before = put(&phases, 6);
+        let during = if goes_on { 60_000_000 } else { 200_000 };
+        let next =
+            Next { step: 6, barrier: Some((7, during)), generation: 1, within_barrier: false, releases_lock: false };
+        block_on(async { assert!(phases.transit(&before, next, &super::audit("barrier")).await.unwrap()) });
+        let standing = block_on(phases.load()).unwrap().unwrap();
+        assert_eq!(standing.moving_to.is_some(), goes_on || standing.moving_to.is_some());
+        if goes_on {
+            phase(&place, "advance", &["--to", "7", "--yes-lose-rollback", "orders"]).expect(0);
+            continue;
+        }
+        thread::sleep(Duration::from_millis(250));
+        let over = block_on(phases.load()).unwrap().unwrap();
+        assert_eq!((over.step, over.moving_to), (6, None), "writers go on by themselves");
+        let late = Next { step: 7, barrier: None, within_barrier: true, ..next };
+        let crossed = block_on(phases.transit(&over, late, &super::audit("advance"))).unwrap();
+        assert!(!crossed, "a barrier that is over cannot be crossed");
+    }
+}

@@ -1,0 +1,102 @@
+//! A backfill under the backfill lock: it needs it, has it, and stops when it is taken away.
+
+use super::{an_hour_later, begun, lease, phase, put};
+use crate::crash::asleep;
+use crate::support::orders::{Orders, Place, block_on};
+use std::time::Duration;
+use transvase::checkpoint::phases::lock::Taken;
+
+fn rows(place: &Place) -> u64 {
+    place.count("SELECT COUNT(*) FROM orders")
+}
+
+#[test]
+fn a_backfill_runs_under_the_lock_and_only_in_the_steps_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let orders = Orders::live(400, 3);
+    for place in Place::all(folder.path()) {
+        let phases = begun(&place);
+        let backfill = || orders.engine(&place).args(&["--live-target"]).run();
+        for (step, says) in [(1, "dual writes have not begun"), (5, "the target is the source of truth")] {
+            put(&phases, step);
+            let refused = backfill().expect(6).stderr;
+            assert!(refused.contains(says), "{refused}");
+        }
+        put(&phases, 1);
+        put(&phases, 2);
+        let refused = backfill().expect(6).stderr;
+        assert!(refused.contains("dual writes have been going on since"), "{refused}");
+        an_hour_later(&place);
+        let held = block_on(phases.take_lock("another", lease())).unwrap();
+        let refused = backfill().expect(6).stderr;
+        assert!(refused.contains("run another holds the backfill lock"), "{refused}");
+        assert_eq!(rows(&place), 0, "{held:?}");
+        block_on(phases.release_lock("another")).unwrap();
+        orders.assert_complete(&place, backfill());
+        let lock = block_on(phases.lock()).unwrap().unwrap();
+        assert_eq!(lock.run, "orders");
+    }
+}
+
+#[test]
+fn a_zombie_whose_lock_was_taken_away_writes_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let orders = Orders::shared();
+    // not inside a transaction on SQLite, whose one file would be locked
+    for place in Place::all(folder.path()) {
+        let phases = begun(&place);
+        put(&phases, 2);
+        // the export is old
+        place.execute("UPDATE _transvase_phase_history SET at_us = 1");
+        let points: &[&str] = match place {
+            Place::File(_) => &["page-encoded:3"],
+            Place::Server(_) => &["page-encoded:3", "transaction-begun:5"],
+        };
+        for (round, point) in points.iter().enumerate() {
+            let run = format!("run-{round}");
+            let engine = orders.engine(&place).args(&["--live-target", "--run", &run, "--lease-seconds", "2"]);
+            let sleeper = asleep(engine, &place, point);
+            let Some(lock) = block_on(phases.lock()).unwrap() else { panic!("{point}: it has no lock") };
+            assert_eq!(lock.run, run);
+            // a transaction that has proved its claim is waited for, so the zombie has to wake up meanwhile
+            let before = std::thread::scope(|scope| {
+                let taken = scope.spawn(|| {
+                    put(&phases, 5);
+                    assert!(block_on(phases.release_lock(&run)).unwrap());
+                    rows(&place)
+                });
+                std::thread::sleep(Duration::from_millis(300));
+                sleeper.signal("CONT");
+                taken.join().unwrap()
+            });
+            let ended = sleeper.wait(Duration::from_secs(60));
+            assert_eq!(ended.code(), Some(6), "{point}: {}", ended.stderr);
+            assert_eq!(rows(&place), before, "{point}: it wrote after its lock was taken away");
+            assert!(before < orders.items, "{point}: it had ended before");
+            put(&phases, 2);
+        }
+    }
+}
+
+#[test]
+fn a_lapsed_lock_passes_to_another_run_and_never_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in Place::all(folder.path()) {
+        let phases = begun(&place);
+        let take = |run: &str, lease| block_on(phases.take_lock(run, lease)).unwrap();
+        assert_eq!(take("a", lease()), Taken::Ours(1));
+        assert_eq!(take("a", Duration::ZERO), Taken::Ours(1), "all of its processes share it");
+        let Taken::Theirs(lock) = take("b", lease()) else { panic!("b has taken what a holds") };
+        assert!(lock.run == "a" && lock.left_us.is_some_and(|left| left > 1_000_000), "never made shorter: {lock:?}");
+        place.execute("UPDATE _transvase_locks SET until_us = 1");
+        assert_eq!(take("b", lease()), Taken::Ours(2));
+        assert!(matches!(take("a", lease()), Taken::Theirs(_)));
+        assert!(!block_on(phases.release_lock("a")).unwrap(), "it is not a's any more");
+        put(&phases, 3);
+        let refused = phase(&place, "unlock", &["--run", "b"]).expect(6).stderr;
+        assert!(refused.contains("step 3 needs the backfill lock"), "{refused}");
+        put(&phases, 5);
+        phase(&place, "unlock", &["--run", "b"]).expect(0);
+        assert_eq!(block_on(phases.lock()).unwrap(), None);
+    }
+}
