@@ -5,6 +5,7 @@ use crate::support::canon;
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::engine::{Engine, Outcome};
 use crate::support::orders::block_on;
+use crate::support::project_dir;
 use crate::support::servers::{BOTH, execute, shared};
 use crate::support::streams_server::{BEGAN, Plot, StreamFaults, StreamsServer, TABLE, World};
 use crate::support::transvase::{Target, soak, sqlite, targets, text};
@@ -81,6 +82,31 @@ pub(crate) async fn held(target: &Target, table: &str) -> BTreeMap<String, u64> 
         (text(&row[0]).to_owned(), item["version"]["N"].as_str().unwrap().parse().unwrap())
     };
     rows.iter().map(version).collect()
+}
+
+/// An export may be of an earlier moment than the last change that was followed.
+#[tokio::test]
+async fn an_export_copied_anew_is_not_followed_from_where_an_earlier_copy_stood() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = sqlite(folder.path());
+    let export = project_dir().join("fixtures/export/full").display().to_string();
+    let copy = |args: &[&str]| {
+        let args = [&["--key", "customer_id:S,order_id:S"], args].concat();
+        engine("backfill", &export, "http://127.0.0.1:1", &target, &args).run().expect(0)
+    };
+    copy(&[]);
+    // a follower stands somewhere
+    target
+        .execute(
+            "INSERT INTO _transvase_runs (run, incarnation, state, settings) \
+             SELECT run || '.stream', 7, 'open', settings FROM _transvase_runs",
+        )
+        .await;
+    let followers = "SELECT COUNT(*) FROM _transvase_runs WHERE run LIKE '%.stream'";
+    copy(&[]);
+    assert_eq!(target.number(followers).await, 1, "it follows this copy");
+    copy(&["--restart", "--on-conflict", "replace"]);
+    assert_eq!(target.number(followers).await, 0);
 }
 
 /// Changes that the follower's ledger holds.

@@ -7,6 +7,7 @@ use super::{Backfill, ExitCode, Schema, Typed, config, export, follow_stream, ho
 use crate::backfill::{self, dialect_of};
 use crate::checkpoint::run::{RunState, name_of};
 use crate::error::{Error, Result};
+use crate::follow::stream;
 use crate::mapping::ddl::{add_indexes, create_table};
 use crate::report::Report;
 use std::sync::Arc;
@@ -52,6 +53,10 @@ pub async fn backfill(args: &Backfill, typed: Typed) -> Result<ExitCode> {
     let table = &source.description().table;
     let (destination, mapping) = open::destination(&args.mapping, &args.dynamo, to, table, &key).await?;
     let (table, copy) = (table.clone(), args.run.clone().unwrap_or_else(|| name_of(table)));
+    // a live table is read as it is now, which is never before what was followed
+    if options.restart && !open::is_live(from) {
+        stream::forget(&destination, &copy).await?;
+    }
     let run = backfill::Backfill::prepare(source, mapping, destination.clone(), options).await?;
     let mut kept = None;
     let (mut report, error) = flow(run, writers, async |progress| {

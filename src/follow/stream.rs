@@ -44,8 +44,10 @@ pub async fn capture(
     let pool = Arc::new(Pool::new(destination.state(), 1));
     let run = run_name(copy);
     let begun = match Checkpoint::existing(Arc::clone(&pool), copy).await? {
-        Some(copied) if !options.restart => copied.totals().await?.read > 0,
-        _ => false,
+        // before there is a new capture: an older copy must not be taken for one that came after it
+        Some(copied) if options.restart => copied.forget().await.map(|()| false)?,
+        Some(copied) => copied.totals().await?.read > 0,
+        None => false,
     };
     if begun && Checkpoint::existing(pool, &run).await?.is_none() {
         return Err(Error::refused(format!(
@@ -186,6 +188,19 @@ async fn begin(
     let following = Backfill::prepare(source, mapping, destination.clone(), run_options(run, options)).await?;
     copied.end_load(&destination).await?;
     Ok(following)
+}
+
+/// Forgets what followed the stream of run `copy`, which is begun anew from an export: where it stood, later changes than those
+/// that the export has may have been passed already.
+///
+/// # Errors
+/// Of the database.
+pub async fn forget(destination: &Destination, copy: &str) -> Result<()> {
+    let pool = Arc::new(Pool::new(destination.state(), 1));
+    match Checkpoint::existing(pool, &run_name(copy)).await? {
+        Some(run) => run.forget().await,
+        None => Ok(()),
+    }
 }
 
 /// The options of the run that follows, from those of a copy.
