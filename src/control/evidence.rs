@@ -63,8 +63,8 @@ impl Evidence<'_> {
             writers: self.phases.writers().await?.into_iter().map(writer).collect(),
             faults: self.phases.faults().await?.len() as u64,
             replays: self.replays(&run).await?,
-            // nothing that writes leaves intents yet
-            unsettled: Some([0, 0]),
+            // no writer keeps such a record yet, so it is not known
+            unsettled: None,
             no_extras: matches!(certified, Certified::Full(_)),
             is_fresh: self.is_fresh(phase, copy.as_ref(), &certified).await?,
             typed: self.options.typed.clone(),
@@ -97,13 +97,12 @@ impl Evidence<'_> {
     /// Whether nothing stale is in the target: it was never written to, or is empty, or was proved since.
     async fn is_fresh(&self, phase: &Phase, copy: Option<&Copy>, certified: &Certified) -> Result<Option<bool>> {
         let history = self.phases.history().await?;
-        let Some(ended) = history.iter().rfind(|past| past.to == 1 && past.from > 1) else {
-            return Ok(Some(phase.generation == 1));
-        };
-        if matches!(certified, Certified::Full(at_us) if *at_us > ended.at_us) {
+        let ended = history.iter().rfind(|past| past.to == 1 && past.from > 1).map_or(0, |past| past.at_us);
+        if matches!(certified, Certified::Full(at_us) if *at_us > ended) {
             return Ok(Some(true));
         }
-        let Some(copy) = copy else { return Ok(None) };
+        // without a copy its tables are not known; before the first generation there is nothing of an earlier one
+        let Some(copy) = copy else { return Ok((phase.generation == 1).then_some(true)) };
         let (mut session, to) = (Session::open(self.target).await?, Destination::Sql(self.target.clone()));
         for table in &copy.settings.tables {
             if to.identity(&mut session, &table.name).await?.is_none() {

@@ -119,7 +119,7 @@ fn fails(condition: Condition, facts: &Facts) -> Option<String> {
         Condition::NewIsFresh => match facts.is_fresh {
             Some(true) => None,
             Some(false) => Some(
-                "the target holds rows of an earlier generation, which went stale while nobody wrote to it: empty its tables, \
+                "the target holds rows from before the dual writes, which went stale while nobody wrote to them: empty its tables, \
                  or mend them with `transvase verify --repair --delete-extras`"
                     .to_owned(),
             ),

@@ -33,6 +33,10 @@ fn a_backfill_runs_under_the_lock_and_only_in_the_steps_for_it() {
         assert_eq!(rows(&place), 0, "{held:?}");
         block_on(phases.release_lock("another")).unwrap();
         orders.assert_complete(&place, backfill());
+        // a copy from before the dual writes began is stale when they do
+        put(&phases, 1);
+        let refused = phase(&place, "advance", &["--to", "2"]).expect(6).stderr;
+        assert!(refused.contains("rows from before the dual writes"), "{refused}");
         let lock = block_on(phases.lock()).unwrap().unwrap();
         assert_eq!(lock.run, "orders");
     }
