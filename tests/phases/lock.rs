@@ -3,8 +3,16 @@
 use super::{an_hour_later, begun, lease, phase, put};
 use crate::crash::asleep;
 use crate::support::orders::{Orders, Place, block_on};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use transvase::checkpoint::phases::lock::Taken;
+
+/// Items of a run that are durable.
+fn durable(place: &Place, run: &str) -> u64 {
+    let folded = format!("SELECT COALESCE(SUM(watermark), 0) FROM _transvase_units WHERE run = '{run}'");
+    let spans = format!("SELECT COALESCE(SUM(span_to - span_from), 0) FROM _transvase_ledger WHERE run = '{run}'");
+    place.count(&folded) + place.count(&spans)
+}
 
 fn rows(place: &Place) -> u64 {
     place.count("SELECT COUNT(*) FROM orders")
@@ -56,7 +64,13 @@ fn a_zombie_whose_lock_was_taken_away_writes_nothing_more() {
             Place::File(_) => &["page-encoded:3"],
             Place::Server(_) => &["page-encoded:3", "transaction-begun:5"],
         };
-        for (round, point) in points.iter().enumerate() {
+        // woken up amid a transaction it may be through before the lock can be taken away: then it was no zombie yet
+        let attempts = points.iter().flat_map(|point| [*point; 20]).enumerate();
+        let mut met = BTreeSet::new();
+        for (round, point) in attempts {
+            if met.contains(point) {
+                continue;
+            }
             let run = format!("run-{round}");
             let engine = orders.engine(&place).args(&["--live-target", "--run", &run, "--lease-seconds", "2"]);
             let sleeper = asleep(engine, &place, point);
@@ -67,18 +81,21 @@ fn a_zombie_whose_lock_was_taken_away_writes_nothing_more() {
                 let taken = scope.spawn(|| {
                     put(&phases, 5);
                     assert!(block_on(phases.release_lock(&run)).unwrap());
-                    rows(&place)
+                    durable(&place, &run)
                 });
                 std::thread::sleep(Duration::from_millis(300));
                 sleeper.signal("CONT");
                 taken.join().unwrap()
             });
             let ended = sleeper.wait(Duration::from_secs(60));
-            assert_eq!(ended.code(), Some(6), "{point}: {}", ended.stderr);
-            assert_eq!(rows(&place), before, "{point}: it wrote after its lock was taken away");
-            assert!(before < orders.items, "{point}: it had ended before");
+            assert_eq!(durable(&place, &run), before, "{point}: it wrote after its lock was taken away");
+            if before < orders.items {
+                assert_eq!(ended.code(), Some(6), "{point}: {}", ended.stderr);
+                met.insert(point);
+            }
             put(&phases, 2);
         }
+        assert_eq!(met.len(), points.len(), "it was through each time: {met:?}");
     }
 }
 
