@@ -7,6 +7,7 @@
 use crate::checkpoint::certificates;
 use crate::checkpoint::follows::Follows;
 use crate::checkpoint::owner::Owner;
+use crate::checkpoint::phases::Phases;
 use crate::checkpoint::run::{Checkpoint, RunState, Settings, name_of};
 use crate::driver::fault::Fault;
 use crate::driver::pool::Pool;
@@ -40,6 +41,7 @@ mod clustered;
 mod indexes;
 mod locked;
 mod order;
+pub mod replaying;
 
 pub use order::LoadOrder;
 
@@ -100,6 +102,8 @@ pub struct Backfill {
     health: Option<Arc<Health>>,
     /// Sessions that LOAD DATA LOCAL; without them rows are inserted.
     loading: Option<Arc<Pool>>,
+    /// Of a run of changes: the migration that it replays for.
+    replays: Option<Arc<Phases>>,
     options: Options,
 }
 
@@ -148,6 +152,7 @@ impl Backfill {
             facts,
             health,
             loading: None,
+            replays: None,
             options,
         };
         backfill.bind().await?;
@@ -162,15 +167,17 @@ impl Backfill {
     /// Finds the stored run and checks that it is this one, or stores a new one.
     async fn bind(&mut self) -> Result<()> {
         let stored = self.checkpoint.load().await?;
+        let migration = self.migration().await?;
+        self.register().await?;
         // Before the look at the tables: rows that another process writes between the two must not seem to be missing.
         self.before = self.checkpoint.totals().await?;
         if let Some((settings, _)) = &stored {
             self.check_same_plan(settings)?;
         }
-        match &stored {
-            Some((_, RunState::Complete)) => {}
-            Some((settings, _)) => self.lock(settings.as_of_us).await?,
-            None => self.lock(self.source.as_of_us()).await?,
+        match (&migration, &stored) {
+            (None, _) | (_, Some((_, RunState::Complete))) => {}
+            (Some(phases), Some((settings, _))) => self.lock(phases, settings.as_of_us).await?,
+            (Some(phases), None) => self.lock(phases, self.source.as_of_us()).await?,
         }
         let create = match self.options.create_tables && stored.is_none() {
             false => Create::Nothing,
@@ -278,7 +285,7 @@ impl Backfill {
         if self.state == RunState::Complete {
             // Whoever marked it complete may have died before this.
             self.clear_spill().await;
-            self.checkpoint.end_load(&self.loaded_tables()).await?;
+            self.checkpoint.end_copy(&self.pool, &self.source.description().table, &self.loaded_tables()).await?;
             self.add_indexes().await?;
             return Ok((self.report(Status::AlreadyComplete).await?, None));
         }
@@ -398,7 +405,7 @@ impl Backfill {
         }
         self.checkpoint.complete().await?;
         monitor.event(&Event::RunComplete);
-        self.checkpoint.end_load(&self.loaded_tables()).await?;
+        self.checkpoint.end_copy(&self.pool, &self.source.description().table, &self.loaded_tables()).await?;
         self.clear_spill().await;
         Ok(())
     }

@@ -4,17 +4,24 @@
 //! Promises: a transition is one compare-and-set with its evidence; a controller that dies leaves a migration that stands
 //! where it stood, or a barrier that ends by itself; the same command goes on. Must not know: how a row is written.
 
+mod crossing;
 mod evidence;
+pub mod force;
+
+pub use crossing::Rehearsed;
+pub use evidence::time_to_live;
 
 use crate::checkpoint::phases::lock::Taken;
+use crate::checkpoint::phases::replays::Replay;
 use crate::checkpoint::phases::writers::{FaultOnRecord, Instance};
 use crate::checkpoint::phases::{Audit, Next, Past, Phase, Phases};
 use crate::driver::pool::Pool;
+use crate::driver::rehearsal::Rehearsal;
 use crate::driver::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::phase::dynamodb_to_mysql::DYNAMODB_TO_MYSQL;
-use crate::phase::judge::{Facts, Refusal, judge};
-use crate::phase::plan::{Interlock, Move, Plan};
+use crate::phase::judge::{Facts, Refusal, judge, unmet};
+use crate::phase::plan::{Condition, Interlock, Move, Plan};
 use crate::phase::plan_called;
 use evidence::Evidence;
 use serde::Serialize;
@@ -25,8 +32,8 @@ use std::time::Duration;
 /// One that asks, and one to spare.
 const SESSIONS: usize = 2;
 
-/// Between looks at writers that are stopping: they are paused meanwhile.
-const LOOK: Duration = Duration::from_millis(50);
+/// A write that is in flight is settled long before, and one that a writer left behind is not.
+const SETTLES: Duration = Duration::from_secs(5);
 
 /// Who moves a migration, and by what.
 #[derive(Clone, Debug)]
@@ -41,6 +48,10 @@ pub struct Options {
     pub barrier_timeout: Duration,
     /// What was typed as the table's name, where there is no way back.
     pub typed: Option<String>,
+    /// Whether the source deletes items by itself, where it was [asked](time_to_live).
+    pub expires: Option<bool>,
+    /// Whether what an operator may answer for is not asked.
+    pub waives: bool,
     /// Who asks.
     pub who: String,
     /// Why.
@@ -52,6 +63,8 @@ pub struct Control {
     phases: Phases,
     target: Target,
     pool: Arc<Pool>,
+    /// Where statements are kept rather than sent.
+    rehearsal: Option<Arc<Rehearsal>>,
 }
 
 /// All that is known of a migration.
@@ -68,6 +81,10 @@ pub struct Status {
     pub writers: Vec<Instance>,
     /// Faults that are not cleared.
     pub faults: Vec<FaultOnRecord>,
+    /// What replays changes into the target.
+    pub replays: Vec<Replay>,
+    /// Writes on record that one of the stores may lack.
+    pub unsettled: Option<u64>,
     /// What keeps each move from being made; nothing when it may be.
     pub moves: Vec<Way>,
 }
@@ -98,11 +115,7 @@ impl Control {
     /// # Errors
     /// Of the database; `Refused` when it follows a plan that this version does not know.
     pub async fn open(target: &Target, migration: &str, who: &str) -> Result<Control> {
-        let pool = Arc::new(Pool::new(target.clone(), SESSIONS));
-        let phases = Phases::create(Arc::clone(&pool), migration).await?;
-        let audit = Audit::new(who, "begin", None, "{}");
-        phases.begin(DYNAMODB_TO_MYSQL.name, &audit).await?;
-        Ok(Control { phases, target: target.clone(), pool })
+        Control::begun(target, Pool::new(target.clone(), SESSIONS), migration, who, None).await
     }
 
     /// The same, of one that was begun; nothing is written.
@@ -110,11 +123,59 @@ impl Control {
     /// # Errors
     /// `Config` when there is none of this name; of the database.
     pub async fn existing(target: &Target, migration: &str) -> Result<Control> {
-        let pool = Arc::new(Pool::new(target.clone(), SESSIONS));
+        Control::found(target, Pool::new(target.clone(), SESSIONS), migration, None).await
+    }
+
+    /// The same as [opening](Control::open) it, or as [finding](Control::existing) it, where nobody asks for a beginning: but
+    /// nothing that is done is done. What would have been [sent](Control::statements) is kept.
+    ///
+    /// # Errors
+    /// As of these.
+    pub async fn rehearsing(target: &Target, migration: &str, begin: Option<&str>) -> Result<Control> {
+        let rehearsal = Arc::new(Rehearsal::default());
+        let pool = || Pool::new(target.clone(), SESSIONS).rehearsing(Arc::clone(&rehearsal));
+        match (begin, Control::found(target, pool(), migration, Some(Arc::clone(&rehearsal))).await) {
+            (Some(who), Err(error)) if error.kind() == ErrorKind::Config => {
+                Control::begun(target, pool(), migration, who, Some(Arc::clone(&rehearsal))).await
+            }
+            (_, found) => found,
+        }
+    }
+
+    async fn begun(
+        target: &Target,
+        pool: Pool,
+        migration: &str,
+        who: &str,
+        rehearsal: Option<Arc<Rehearsal>>,
+    ) -> Result<Control> {
+        let pool = Arc::new(pool);
+        let phases = Phases::create(Arc::clone(&pool), migration).await?;
+        let audit = Audit::new(who, "begin", None, "{}");
+        phases.begin(DYNAMODB_TO_MYSQL.name, &audit).await?;
+        Ok(Control { phases, target: target.clone(), pool, rehearsal })
+    }
+
+    async fn found(target: &Target, pool: Pool, migration: &str, rehearsal: Option<Arc<Rehearsal>>) -> Result<Control> {
+        let pool = Arc::new(pool);
         let phases = Phases::existing(Arc::clone(&pool), migration).await?;
         let none =
             || Error::config(format!("{target} knows of no migration {migration}: `transvase phase lock` begins one"));
-        Ok(Control { phases: phases.ok_or_else(none)?, target: target.clone(), pool })
+        Ok(Control { phases: phases.ok_or_else(none)?, target: target.clone(), pool, rehearsal })
+    }
+
+    /// What a [rehearsing](Control::rehearsing) controller would have sent, and what it would have waited for.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        self.rehearsal.as_ref().map(|rehearsal| rehearsal.lines()).unwrap_or_default()
+    }
+
+    /// From now on every transition is mirrored into this table of another tool; without a name into none.
+    ///
+    /// # Errors
+    /// `Refused` when it is no such table, or says what we have not; of the database.
+    pub async fn mirror_into(&mut self, name: Option<&str>) -> Result<()> {
+        self.phases.mirror_into(name).await
     }
 
     /// Its tables.
@@ -142,8 +203,9 @@ impl Control {
     pub async fn status(&self, options: &Options) -> Result<Status> {
         let (phase, plan) = self.phase().await?;
         let facts = self.facts(&phase, options).await?;
+        let lasting = self.lasting().await?;
         let way = |one: &'static Move| {
-            let blocked_by = match judge(plan, one.to, &facts) {
+            let blocked_by = match judge(plan, one.to, &asked_of(plan, one.to, &facts, (options, lasting))) {
                 Ok(_) => Vec::new(),
                 Err(Refusal::NoWay(sentence)) => vec![sentence],
                 Err(Refusal::Unmet(unmet)) => unmet.into_iter().map(|unmet| unmet.because).collect(),
@@ -155,6 +217,8 @@ impl Control {
             lock: self.phases.lock().await?,
             writers: self.phases.writers().await?,
             faults: self.phases.faults().await?,
+            replays: self.phases.replays().await?,
+            unsettled: self.phases.unsettled().await?,
             moves: plan.out_of(phase.step).map(way).collect(),
             phase,
         })
@@ -211,10 +275,55 @@ impl Control {
     pub async fn go(&self, to: u8, options: &Options) -> Result<Moved> {
         let (phase, plan) = self.phase().await?;
         let facts = self.facts(&phase, options).await?;
-        let found = judge(plan, to, &facts).map_err(refused)?;
-        match found.barrier {
+        let asked = asked_of(plan, to, &facts, (options, self.lasting().await?));
+        let found = self.judged(plan, to, &asked, options).map_err(refused)?;
+        let run = self.evidence(options).run(self.phases.lock().await?.as_ref());
+        let ends_copy = Next::made_by(&phase, plan, found, false).releases_lock && !found.ends_generation;
+        let moved = match found.barrier {
             None => self.step(&phase, plan, found, (&facts, options)).await,
             Some(_) => self.cross(phase, plan, found, options).await,
+        }?;
+        if ends_copy && let Err(error) = self.evidence(options).end_load(&run).await {
+            // they keep nobody from anything but a load from bringing those keys
+            tracing::warn!("tombstones of run {run} are left: {}", error.chain());
+        }
+        Ok(moved)
+    }
+
+    /// What a move asks for, and why it does not hold where it does not.
+    ///
+    /// # Errors
+    /// `Refused` when the plan has no such move; of the database.
+    pub async fn asked(&self, to: u8, options: &Options) -> Result<Vec<(Condition, Option<String>)>> {
+        let (phase, plan) = self.phase().await?;
+        let facts = asked_of(plan, to, &self.facts(&phase, options).await?, (options, self.lasting().await?));
+        let found = match (plan.between(phase.step, to), judge(plan, to, &facts)) {
+            (Some(found), _) => found,
+            (None, Ok(found)) => found,
+            (None, Err(refusal)) => return Err(refused(refusal)),
+        };
+        let mut unmet: Vec<_> = unmet(found, &facts).collect();
+        let because = |condition: &Condition| {
+            let at = unmet.iter().position(|one| one.condition == *condition);
+            (*condition, at.map(|at| unmet.swap_remove(at).because))
+        };
+        Ok(found.conditions.iter().map(because).collect())
+    }
+
+    /// Whether the move may be made, past what its operator answers for.
+    fn judged(
+        &self,
+        plan: &'static Plan,
+        to: u8,
+        facts: &Facts,
+        options: &Options,
+    ) -> std::result::Result<&'static Move, Refusal> {
+        match (judge(plan, to, facts), plan.between(facts.step, to)) {
+            (Err(Refusal::Unmet(mut unmet)), Some(found)) if options.waives => {
+                unmet.retain(|one| !one.condition.is_forcible());
+                if unmet.is_empty() { Ok(found) } else { Err(Refusal::Unmet(unmet)) }
+            }
+            (judged, _) => judged,
         }
     }
 
@@ -226,95 +335,9 @@ impl Control {
         found: &'static Move,
         (facts, options): (&Facts, &Options),
     ) -> Result<Moved> {
-        let next = next(phase, plan, found, false);
-        self.transit(phase, next, audit(direction(found), facts, options)?).await?;
+        let next = Next::made_by(phase, plan, found, false);
+        self.transit(phase, next, audit(label(found, options), facts, options)?).await?;
         Ok(Moved { from: found.from, to: found.to, paused: None })
-    }
-
-    /// Stops all writers, looks again, moves, and lets them go on.
-    #[expect(clippy::disallowed_methods, reason = "the pause is told in the operator's time, and decides nothing")]
-    async fn cross(&self, phase: Phase, plan: &'static Plan, found: &'static Move, options: &Options) -> Result<Moved> {
-        let began = std::time::Instant::now();
-        let standing = self.raise(phase, found, options).await?;
-        loop {
-            let (now, _) = self.phase().await?;
-            if now.version != standing.version {
-                return Err(self.overtaken());
-            }
-            let facts = self.facts(&now, options).await?;
-            let waits_for = self.waits_for(&now, plan, found, &facts).await?;
-            if now.moving_to.is_none() {
-                return self.withdraw(&now, &facts, options, &waits_for).await;
-            }
-            if waits_for.is_empty() {
-                let next = next(&now, plan, found, true);
-                self.transit(&now, next, audit(direction(found), &facts, options)?).await?;
-                return Ok(Moved { from: found.from, to: found.to, paused: Some(began.elapsed()) });
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    /// Raises the barrier; goes on with one that a controller left behind.
-    async fn raise(&self, phase: Phase, found: &'static Move, options: &Options) -> Result<Phase> {
-        match phase.moving_to {
-            Some(to) if to == found.to => return Ok(phase),
-            Some(to) => {
-                return Err(Error::refused(format!(
-                    "a barrier on the way to step {to} stands: wait until it is crossed, or over"
-                )));
-            }
-            None => {}
-        }
-        let during = u64::try_from(options.barrier_timeout.as_micros()).unwrap_or(u64::MAX);
-        let next = Next {
-            step: phase.step,
-            barrier: Some((found.to, during)),
-            generation: phase.generation,
-            within_barrier: false,
-            releases_lock: false,
-        };
-        let facts = self.facts(&phase, options).await?;
-        self.transit(&phase, next, audit("barrier", &facts, options)?).await?;
-        Ok(Phase { version: phase.version + 1, moving_to: Some(found.to), ..phase })
-    }
-
-    /// What the move still waits for while the barrier stands.
-    async fn waits_for(
-        &self,
-        now: &Phase,
-        plan: &'static Plan,
-        found: &'static Move,
-        facts: &Facts,
-    ) -> Result<Vec<String>> {
-        let at_rest = |one: &Instance| !one.lives || one.stopped && one.version == now.version;
-        let busy: Vec<String> =
-            self.phases.writers().await?.into_iter().filter(|one| !at_rest(one)).map(|one| one.name).collect();
-        if !busy.is_empty() {
-            return Ok(vec![format!("writers have not stopped: {}", busy.join(", "))]);
-        }
-        match judge(plan, found.to, facts) {
-            Ok(_) => Ok(Vec::new()),
-            Err(refusal) => Ok(vec![refusal.to_string()]),
-        }
-    }
-
-    /// The barrier is over: writers have gone on as before.
-    async fn withdraw(&self, now: &Phase, facts: &Facts, options: &Options, waits_for: &[String]) -> Result<Moved> {
-        let next = Next {
-            step: now.step,
-            barrier: None,
-            generation: now.generation,
-            within_barrier: false,
-            releases_lock: false,
-        };
-        self.transit(now, next, audit("withdrawn", facts, options)?).await?;
-        let waited = if waits_for.is_empty() { "it was crossed too late".to_owned() } else { waits_for.join("; ") };
-        Err(Error::refused(format!(
-            "the barrier was withdrawn after {} s, and writers go on in step {}: {waited}",
-            options.barrier_timeout.as_secs(),
-            now.step
-        )))
     }
 
     async fn transit(&self, from: &Phase, next: Next, audit: Audit) -> Result<()> {
@@ -329,27 +352,36 @@ impl Control {
         Error::refused(format!("migration {name} was moved by somebody else meanwhile: see `transvase phase status`"))
     }
 
+    /// Whether a write is on record that nobody settled for so long that stopping the writers would not help.
+    async fn lasting(&self) -> Result<bool> {
+        Ok(!self.phases.ripe(SETTLES, 1).await?.is_empty())
+    }
+
     /// What is known now.
     async fn facts(&self, phase: &Phase, options: &Options) -> Result<Facts> {
-        let evidence = Evidence { phases: &self.phases, target: &self.target, pool: &self.pool, options };
-        evidence.gather(phase).await
+        self.evidence(options).gather(phase).await
     }
-}
 
-/// The transition that makes a move.
-fn next(phase: &Phase, plan: &Plan, found: &Move, within_barrier: bool) -> Next {
-    let locks = |number| plan.step(number).is_some_and(|step| step.interlock == Interlock::BackfillLock);
-    Next {
-        step: found.to,
-        barrier: None,
-        generation: phase.generation + u64::from(found.ends_generation),
-        within_barrier,
-        releases_lock: locks(found.from) && !locks(found.to),
+    fn evidence<'a>(&'a self, options: &'a Options) -> Evidence<'a> {
+        Evidence { phases: &self.phases, target: &self.target, pool: &self.pool, options }
     }
 }
 
 fn direction(found: &Move) -> &'static str {
     if found.to > found.from { "advance" } else { "rollback" }
+}
+
+/// What a move is asked with: before a barrier, with what may hold once writers have stopped.
+fn asked_of(plan: &Plan, to: u8, facts: &Facts, (options, lasting): (&Options, bool)) -> Facts {
+    match plan.between(facts.step, to).and_then(|found| found.barrier) {
+        Some(_) => crossing::once_stopped(facts, options, lasting),
+        None => facts.clone(),
+    }
+}
+
+/// What history calls the move.
+fn label(found: &Move, options: &Options) -> &'static str {
+    if options.waives { "force" } else { direction(found) }
 }
 
 fn audit(what: &str, facts: &Facts, options: &Options) -> Result<Audit> {

@@ -393,10 +393,14 @@ impl Copy {
         if !self.is_complete || !destination.remembers_removals() {
             return Ok(());
         }
-        let mut checkpoint = Checkpoint::open(Arc::new(Pool::new(destination.state(), 1)), &self.run).await?;
+        let pool = Arc::new(Pool::new(destination.state(), 1));
+        let mut checkpoint = Checkpoint::open(Arc::clone(&pool), &self.run).await?;
         let tables: Vec<String> = self.settings.tables.iter().map(|table| table.name.clone()).collect();
+        let copied = self.settings.source_table().unwrap_or_default();
         match checkpoint.load().await? {
-            Some(_) if checkpoint.incarnation() == self.incarnation => checkpoint.end_load(&tables).await,
+            Some(_) if checkpoint.incarnation() == self.incarnation => {
+                checkpoint.end_copy(&pool, copied, &tables).await
+            }
             _ => Err(Error::refused(format!("run {} was begun anew by another process", self.run))),
         }
     }

@@ -14,7 +14,8 @@
 //! 7. [`backfill`]: the verb that joins them; [`cli`]: what was typed, and what is shown.
 //!
 //! Around it: [`plan`] looks at both ends before (what items look like: [`census`]; the mapping that follows: [`infer`]),
-//! [`verify`] compares them after ([`compare`]), [`rejects`] tries again what could not be stored.
+//! [`verify`] compares them after ([`compare`]), [`rejects`] tries again what could not be stored. While an application writes all
+//! along, [`control`] moves it from step to step ([`phase`]), and [`dual`] is what it writes by.
 
 pub mod backfill;
 pub mod census;
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod compare;
 pub mod control;
 pub mod driver;
+pub mod dual;
 pub mod error;
 pub mod follow;
 pub mod infer;

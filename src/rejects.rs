@@ -4,9 +4,12 @@
 //! up to them.
 
 use crate::checkpoint::follows::stream_run;
-use crate::checkpoint::retries::{Place, Retry, RetrySettings};
+use crate::checkpoint::phases::Phases;
+use crate::checkpoint::phases::covered::covers;
+use crate::checkpoint::phases::mending::MendLock;
+use crate::checkpoint::retries::{self, Place, Retry, RetrySettings};
 use crate::checkpoint::review::{Filter, Kind};
-use crate::checkpoint::run::{Checkpoint, RunState, Settings};
+use crate::checkpoint::run::{Checkpoint, RunState, Settings, name_of};
 use crate::driver::fault::FaultKind;
 use crate::driver::pool::Pool;
 use crate::driver::session::{Fetched, Session};
@@ -28,10 +31,14 @@ use crate::sink::sql::{SqlSink, SqlSinkOptions};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// One that reads and writes, and one to spare.
 const SESSIONS: usize = 2;
+
+/// How long a retry holds the backfill lock of a migration for: one that takes longer goes on for as long as nobody takes it away.
+const LEASE: Duration = Duration::from_secs(10 * 60);
 
 /// Bytes of items of one transaction.
 const PAGE_BYTES: usize = 4 << 20;
@@ -178,7 +185,8 @@ impl Rejects {
                 "run {run} wrote to no table: there is nothing to try its rejects with"
             )));
         }
-        let (retry, sink) = self.begin(mapping, into, options, monitor).await?;
+        let lock = if into.is_none() { self.mend_lock(options.on_conflict).await? } else { None };
+        let (retry, sink) = self.begin(mapping, (into, lock), options, monitor).await?;
         let (mut tried, mut after) = (0, None);
         while !stop.is_cancelled() {
             let open = self.checkpoint.open_rejects(&retry, after, PAGE_BYTES).await?;
@@ -223,11 +231,36 @@ impl Rejects {
         )))
     }
 
+    /// The backfill lock, where the run's database is the target of a migration.
+    async fn mend_lock(&self, on_conflict: OnConflict) -> Result<Option<MendLock>> {
+        let Some(table) = self.settings.source_table() else { return Ok(None) };
+        let lock = MendLock::take(&self.pool, table, self.checkpoint.run(), (LEASE, false)).await?;
+        if lock.is_some() && on_conflict == OnConflict::Replace {
+            return Err(Error::refused(format!(
+                "migration {table}: --on-conflict replace would put what is older in the place of dual writes: leave it out"
+            )));
+        }
+        if lock.as_ref().is_some_and(MendLock::is_dual) {
+            self.check_covered(table).await?;
+        }
+        Ok(lock)
+    }
+
+    /// What was removed from the source alone, before the dual writes, has left no tombstone.
+    async fn check_covered(&self, table: &str) -> Result<()> {
+        let Some(phases) = Phases::existing(Arc::clone(&self.pool), &name_of(table)).await? else { return Ok(()) };
+        let dual = phases.dual_since_us().await?;
+        if self.settings.as_of_us.is_some_and(|reads| covers(reads, dual)) {
+            return Ok(());
+        }
+        Err(retries::forgotten(self.checkpoint.run()))
+    }
+
     /// Looks at the tables, and begins the retry or goes on with it.
     async fn begin(
         &self,
         mapping: &Mapping,
-        into: Option<&DynamoDbTarget>,
+        (into, lock): (Option<&DynamoDbTarget>, Option<MendLock>),
         options: RetryOptions,
         monitor: &Arc<dyn Monitor>,
     ) -> Result<(Retry, Replaying)> {
@@ -246,7 +279,7 @@ impl Rejects {
             tracing::warn!("{warning}");
         }
         let settings = self.retry_settings(mapping, &inspected, options);
-        let retry = self.checkpoint.begin_retry(&settings).await?;
+        let retry = self.checkpoint.begin_retry(&settings, lock).await?;
         let guarded = retry.settings.guarded.clone();
         let sink = SqlSinkOptions {
             run: self.checkpoint.run().to_owned(),

@@ -164,6 +164,12 @@ pub struct StreamUsage {
     pub nearest_shard: Option<String>,
     /// Whether every open shard of the run has nothing more to give; only ever true when that was asked for.
     pub caught_up: bool,
+    /// Whether every shard was found to have nothing more within the last seconds.
+    #[serde(skip)]
+    pub abreast: bool,
+    /// By unit: how many changes were handed out.
+    #[serde(skip)]
+    pub ends: BTreeMap<u32, u64>,
 }
 
 impl SourceUsage {

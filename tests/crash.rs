@@ -36,24 +36,25 @@ pub(crate) fn asleep(engine: Engine, place: &Place, point: &str) -> Running {
     let mut running = engine.env("TRANSVASE_STOP_AT", point).spawn();
     running.wait_to_sleep();
     assert!(!running.has_ended(), "{point} never came: {}", running.said());
-    // Another of its connections may be in a transaction: the one file would be locked for everybody.
-    while let Place::File(path) = place
-        && is_locked(path)
-    {
-        running.signal("CONT");
-        std::thread::sleep(Duration::from_millis(3));
-        running.signal("STOP");
-        running.wait_to_sleep();
-        assert!(!running.has_ended(), "it was awake too long: {}", running.said());
+    if let Place::File(path) = place {
+        block_on(asleep_outside(path, &mut running));
     }
     running
 }
 
-fn is_locked(path: &Path) -> bool {
+/// It may have fallen asleep inside a transaction, and one file would be locked for everybody: it sleeps where we have the lock.
+async fn asleep_outside(path: &Path, running: &mut Running) {
     use sqlx::{Connection, Executor};
-    block_on(async {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        connection.execute("BEGIN IMMEDIATE").await.is_err()
-    })
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    if connection.execute("BEGIN IMMEDIATE").await.is_err() {
+        running.signal("CONT");
+        while connection.execute("BEGIN IMMEDIATE").await.is_err() {
+            assert!(!running.has_ended(), "it never let go of the file: {}", running.said());
+        }
+        running.signal("STOP");
+        running.wait_to_sleep();
+        assert!(!running.has_ended(), "it was awake too long: {}", running.said());
+    }
+    connection.execute("ROLLBACK").await.unwrap();
 }

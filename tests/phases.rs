@@ -2,8 +2,14 @@
 //! stops writers and lets them go on, and a backfill that has lost its lock writes nothing more.
 
 mod barrier;
+mod by_hand;
+mod dump;
+mod interlocks;
 mod lock;
+mod mending;
 mod moves;
+mod refusals;
+mod replays;
 
 use crate::support::engine::{Engine, Outcome};
 use crate::support::orders::{Place, block_on};
@@ -14,7 +20,7 @@ use transvase::driver::pool::Pool;
 use transvase::driver::target::{Target, Tls};
 
 /// The migration that all tests are about.
-const NAME: &str = "orders";
+pub(crate) const NAME: &str = "orders";
 
 /// `transvase phase VERB` of the migration in `place`.
 fn phase(place: &Place, verb: &str, args: &[&str]) -> Outcome {
@@ -27,7 +33,7 @@ fn phase(place: &Place, verb: &str, args: &[&str]) -> Outcome {
 }
 
 /// The target as the library knows it.
-fn target(place: &Place) -> Target {
+pub(crate) fn target(place: &Place) -> Target {
     let mut target = match place {
         Place::Server(database) => {
             Target::parse(&place.url(), Tls::Auto { ca: Some(database.ca_file.clone()) }).unwrap()
@@ -41,7 +47,7 @@ fn target(place: &Place) -> Target {
 }
 
 /// The migration's tables, begun.
-fn begun(place: &Place) -> Phases {
+pub(crate) fn begun(place: &Place) -> Phases {
     block_on(async {
         let phases = Phases::create(Arc::new(Pool::new(target(place), 2)), NAME).await.unwrap();
         phases.begin("dynamodb-to-mysql", &audit("begin")).await.unwrap();
@@ -54,14 +60,15 @@ fn audit(what: &str) -> Audit {
 }
 
 /// Puts the migration into a step, whatever holds.
-fn put(phases: &Phases, step: u8) -> Phase {
-    block_on(async {
-        let now = phases.load().await.unwrap().unwrap();
-        let next =
-            Next { step, barrier: None, generation: now.generation, within_barrier: false, releases_lock: false };
-        assert!(phases.transit(&now, next, &audit("put")).await.unwrap());
-        phases.load().await.unwrap().unwrap()
-    })
+pub(crate) fn put(phases: &Phases, step: u8) -> Phase {
+    block_on(put_into(phases, step))
+}
+
+async fn put_into(phases: &Phases, step: u8) -> Phase {
+    let now = phases.load().await.unwrap().unwrap();
+    let next = Next { step, barrier: None, generation: now.generation, within_barrier: false, releases_lock: false };
+    assert!(phases.transit(&now, next, &audit("put")).await.unwrap());
+    phases.load().await.unwrap().unwrap()
 }
 
 /// Makes all that the tables say as old as an hour ago: a backfill would be refused for five minutes else.

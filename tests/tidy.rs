@@ -20,7 +20,7 @@ const LEVELS: [&[&str]; 15] = [
     &["checkpoint"],
     &["source", "sink"],
     &["pipeline"],
-    &["backfill", "rejects", "verify"],
+    &["backfill", "dual", "rejects", "verify"],
     &["follow", "plan"],
     &["control"],
     &["cli", "main"],

@@ -1,63 +1,62 @@
-//! A backfill amid a migration with dual writes: it runs under the backfill lock, and only of a source that the dual writes
-//! cover.
+//! A backfill amid a migration with dual writes: it runs under the backfill lock, only of a source that the dual writes cover, and
+//! always as one whose target is written to by others.
 
 use super::Backfill;
-use crate::checkpoint::phases::lock::Taken;
+use crate::checkpoint::phases::covered::{MARGIN_US, covers};
 use crate::checkpoint::phases::{Phase, Phases};
 use crate::checkpoint::run::name_of;
 use crate::error::{Error, Result};
 use crate::mapping::moment_text;
-use crate::phase::plan::Interlock;
-use crate::phase::plan_called;
+use crate::sink::OnConflict;
 use std::sync::Arc;
 
-/// How much older than the dual writes a source must not be, in microseconds: what was written in the minutes before an
-/// export's time may be missing in it, and clocks differ.
-const MARGIN_US: i64 = 5 * 60 * 1_000_000;
-
 impl Backfill {
-    /// Takes the backfill lock, where the target knows of a migration of the source's table. From here on the run claims units
-    /// only under it. What it reads is as of `as_of_us`, or of now.
+    /// The migration that the target knows of the source's table, if this is a backfill amid one. Then the application writes to the
+    /// target, whether or not that was said: what is there is newer, and what was removed stays removed.
+    ///
+    /// # Errors
+    /// `Refused` for a run that would overwrite what is there; of the database.
+    pub(super) async fn migration(&mut self) -> Result<Option<Phases>> {
+        if self.source.description().changes {
+            return Ok(None);
+        }
+        let table = name_of(&self.source.description().table);
+        let phases = Phases::existing(Arc::clone(&self.pool), &table).await?;
+        if phases.is_some() {
+            if self.options.on_conflict == OnConflict::Replace {
+                return Err(Error::refused(format!(
+                    "migration {table}: --on-conflict replace would put what is older in the place of dual writes: leave it out"
+                )));
+            }
+            self.settings.live_target = true;
+        }
+        Ok(phases)
+    }
+
+    /// Takes the migration's backfill lock. From here on the run claims units only under it. What it reads is as of `as_of_us`, or
+    /// of now.
     ///
     /// # Errors
     /// `Refused` when the step is none for a backfill, another run holds the lock, or what this one reads may be older than the
     /// dual writes; of the database.
-    pub(super) async fn lock(&mut self, as_of_us: Option<i64>) -> Result<()> {
-        if self.source.description().changes {
-            return Ok(());
-        }
-        let table = name_of(&self.source.description().table);
-        let Some(phases) = Phases::existing(Arc::clone(&self.pool), &table).await? else { return Ok(()) };
+    pub(super) async fn lock(&mut self, phases: &Phases, as_of_us: Option<i64>) -> Result<()> {
+        let table = phases.migration().to_owned();
         let Some(phase) = phases.load().await? else { return Ok(()) };
         check_step(&table, &phase)?;
-        self.check_age(&phases, &phase, as_of_us).await?;
-        match phases.take_lock(self.checkpoint.run(), self.options.pipeline.lease).await? {
-            Taken::Ours(epoch) => self.checkpoint = self.checkpoint.clone().locked(&table, epoch),
-            Taken::Theirs(lock) => {
-                return Err(Error::refused(format!(
-                    "migration {table}: run {} holds the backfill lock, and this is run {}: give --run {}, or take the lock away \
-                     with `transvase phase unlock --run {}`",
-                    lock.run,
-                    self.checkpoint.run(),
-                    lock.run,
-                    lock.run
-                )));
-            }
-        }
+        self.check_age(phases, &phase, as_of_us).await?;
+        let epoch = phases.hold_lock(self.checkpoint.run(), self.options.pipeline.lease).await?;
+        self.checkpoint = self.checkpoint.clone().locked(&table, epoch);
         Ok(())
     }
 
     /// What was written before the dual writes began is in what this run reads.
     async fn check_age(&self, phases: &Phases, phase: &Phase, as_of_us: Option<i64>) -> Result<()> {
-        let history = phases.history().await?;
-        let entered = history.iter().rfind(|past| past.from == 1 && past.to > 1).map_or(0, |past| past.at_us);
-        let writers = phases.writers().await?;
-        let dual = writers.iter().filter(|one| one.step > 1).map(|one| one.since_us).max().unwrap_or(0).max(entered);
+        let dual = phases.dual_since_us().await?;
         let reads = match as_of_us {
             Some(at_us) => at_us,
             None => self.now().await?,
         };
-        if reads >= dual + MARGIN_US {
+        if covers(reads, dual) {
             return Ok(());
         }
         Err(Error::refused(format!(
@@ -74,11 +73,10 @@ impl Backfill {
 
 /// Whether a backfill belongs into the step.
 fn check_step(table: &str, phase: &Phase) -> Result<()> {
-    let step = plan_called(&phase.plan).and_then(|plan| plan.step(phase.step));
     let unknown =
         || Error::refused(format!("migration {table} follows plan {}, of a later version: use that", phase.plan));
-    let step = step.ok_or_else(unknown)?;
-    if step.interlock == Interlock::BackfillLock {
+    let step = phase.planned().ok_or_else(unknown)?;
+    if phase.may_be_copied() {
         return Ok(());
     }
     let (when, next) = match phase.step {

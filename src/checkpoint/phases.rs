@@ -5,24 +5,36 @@
 //! that have proved the step before it, and nothing proves it afterwards. A barrier has an end by the database's clock: past it,
 //! it stands no longer, and cannot be completed.
 
+pub mod covered;
+pub mod forced;
+pub mod guards;
+pub mod intents;
+mod interlocks;
 pub mod lock;
+pub mod mending;
+pub mod replays;
 pub mod writers;
 
 use super::ledger::number;
 use super::run::{Checkpoint, big, broken, int, text};
-use super::schema::{exists, for_share, now_us, types};
+use super::schema::{exists, for_share, for_update, now_us, types};
+use super::tombstones;
 use crate::driver::fault::{FaultKind, FaultResult};
 use crate::driver::pool::Pool;
 use crate::driver::session::{Fetched, Session, Statement};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
+use crate::phase::plan::{Interlock, Move, Plan, Step};
+use crate::phase::plan_called;
 use serde::Serialize;
 use std::sync::Arc;
 
 /// The control tables of one migration.
 pub struct Phases {
     base: Checkpoint,
+    /// Another tool's table that was given here: it may not be noted yet.
+    mirror: Option<String>,
 }
 
 /// Where a migration is.
@@ -40,6 +52,20 @@ pub struct Phase {
     pub version: u64,
 }
 
+impl Phase {
+    /// The step as its plan tells it; none when this version knows of no such plan or step.
+    #[must_use]
+    pub fn planned(&self) -> Option<&'static Step> {
+        plan_called(&self.plan)?.step(self.step)
+    }
+
+    /// Whether a copy may be made now: what live writers remove leaves tombstones then.
+    #[must_use]
+    pub fn may_be_copied(&self) -> bool {
+        self.planned().is_some_and(|step| step.interlock == Interlock::BackfillLock)
+    }
+}
+
 /// What a transition leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
@@ -53,6 +79,21 @@ pub struct Next {
     pub within_barrier: bool,
     /// Whether nobody holds the backfill lock afterwards.
     pub releases_lock: bool,
+}
+
+impl Next {
+    /// The transition that makes a move.
+    #[must_use]
+    pub fn made_by(phase: &Phase, plan: &Plan, found: &Move, within_barrier: bool) -> Next {
+        let locks = |number| plan.step(number).is_some_and(|step| step.interlock == Interlock::BackfillLock);
+        Next {
+            step: found.to,
+            barrier: None,
+            generation: phase.generation + u64::from(found.ends_generation),
+            within_barrier,
+            releases_lock: locks(found.from) && !locks(found.to),
+        }
+    }
 }
 
 /// What history tells of a transition.
@@ -101,7 +142,7 @@ pub struct Past {
     pub audit: Audit,
 }
 
-fn tables(dialect: Dialect) -> [String; 5] {
+fn tables(dialect: Dialect) -> [String; 9] {
     let types = types(dialect);
     let (name, long, int, tail) = (types.name, types.long, types.int, types.tail);
     let table = |body: String| format!("CREATE TABLE IF NOT EXISTS {body}{tail}");
@@ -118,6 +159,10 @@ fn tables(dialect: Dialect) -> [String; 5] {
         lock::table(dialect),
         writers::table(dialect),
         writers::faults(dialect),
+        intents::table(dialect),
+        guards::table(dialect),
+        replays::table(dialect),
+        interlocks::table(dialect),
     ]
 }
 
@@ -130,14 +175,16 @@ impl Phases {
         let base = Checkpoint::unopened(pool, migration);
         base.retrying("creating the tables of phases", &(), |session, ()| {
             Box::pin(async move {
-                for statement in tables(session.dialect()) {
+                let dialect = session.dialect();
+                // dual writes may begin before a copy does, and what they remove must stay removed
+                for statement in tables(dialect).into_iter().chain(tombstones::tables(dialect)) {
                     session.run(&statement).await?;
                 }
-                Ok(())
+                guards::fill(session).await
             })
         })
         .await?;
-        Ok(Phases { base })
+        Ok(Phases { base, mirror: None })
     }
 
     /// Those of a migration that was begun; creates nothing. None when there is none of this name.
@@ -152,7 +199,7 @@ impl Phases {
         if !there.await? {
             return Ok(None);
         }
-        let phases = Phases { base };
+        let phases = Phases { base, mirror: None };
         Ok(phases.load().await?.map(|_| phases))
     }
 
@@ -204,30 +251,38 @@ impl Phases {
     /// answer was lost is found made, by its own audit row.
     ///
     /// # Errors
-    /// Of the database.
+    /// `Refused` when the store that is the truth would change while a write is on record, or another tool's table, which mirrors
+    /// ours, says what is not ours; of the database.
     pub async fn transit(&self, from: &Phase, next: Next, audit: &Audit) -> Result<bool> {
-        let context = (self.migration(), from, next, audit);
-        self.base
-            .retrying("changing the phase", &context, |session, (name, from, next, audit)| {
-                Box::pin(async move {
-                    session.begin().await?;
-                    if !set(session, name, from, *next).await? {
-                        session.rollback().await?;
-                        return was_made(session, name, from.version + 1, audit).await;
+        let context = (self.migration(), self.mirror.as_deref(), (from, next), audit);
+        let made = self.base.retrying("changing the phase", &context, |session, (name, other, (from, next), audit)| {
+            Box::pin(async move {
+                session.begin().await?;
+                if !set(session, name, from, *next).await? {
+                    session.rollback().await?;
+                    return was_made(session, name, from.version + 1, audit).await.map(Ok);
+                }
+                if let Some(sentence) = withheld(session, name, *other, (from, *next)).await? {
+                    session.rollback().await?;
+                    return Ok(Err(sentence));
+                }
+                let to = next.barrier.map_or(next.step, |(to, _)| to);
+                remember(session, name, (from.version + 1, from.step, to), audit).await?;
+                if next.releases_lock {
+                    lock::release(session, name).await?;
+                }
+                if next.barrier.is_none() && next.step != from.step {
+                    writers::forget_dead(session, name).await?;
+                    replays::fence(session, name, from, next.step).await?;
+                    if writes_once(from, next.step) {
+                        intents::forget(session, name).await?;
                     }
-                    let to = next.barrier.map_or(next.step, |(to, _)| to);
-                    remember(session, name, (from.version + 1, from.step, to), audit).await?;
-                    if next.releases_lock {
-                        lock::release(session, name).await?;
-                    }
-                    if next.barrier.is_none() && next.step != from.step {
-                        writers::forget_dead(session, name).await?;
-                    }
-                    session.commit().await?;
-                    Ok(true)
-                })
+                }
+                session.commit().await?;
+                Ok(Ok(true))
             })
-            .await
+        });
+        made.await?.map_err(|sentence| Error::refused(sentence + "; nothing was changed"))
     }
 
     /// All transitions, the oldest first.
@@ -279,8 +334,22 @@ fn step(cell: &Fetched) -> FaultResult<u8> {
     u8::try_from(number(cell)?).map_err(|_| broken("a step"))
 }
 
+/// Whether another store is the truth afterwards.
+fn changes_authority(from: &Phase, next: Next) -> bool {
+    let authority = |step| plan_called(&from.plan).and_then(|plan| plan.step(step)).map(|step| step.authority());
+    authority(from.step) != authority(next.step)
+}
+
+/// Whether one store alone is written in a step: the other lacks what it will.
+fn writes_once(from: &Phase, step: u8) -> bool {
+    plan_called(&from.plan).and_then(|plan| plan.step(step)).is_some_and(|step| step.writes.second.is_none())
+}
+
 /// The compare-and-set.
 async fn set(session: &mut Session, migration: &str, from: &Phase, next: Next) -> FaultResult<bool> {
+    // the row is had before the time is asked for: a statement's time is of when it began to wait, and a heartbeat that it waited
+    // for may have found the barrier over
+    read(session, migration, for_update(session.dialect())).await?;
     let now = now_us(session.dialect());
     let within = if next.within_barrier { format!(" AND until_us > {now}") } else { String::new() };
     let until = if next.barrier.is_some() { format!("{now} + ?") } else { "?".to_owned() };
@@ -294,6 +363,31 @@ async fn set(session: &mut Session, migration: &str, from: &Phase, next: Next) -
     };
     let cells = [int(u32::from(next.step)), to, during, big(next.generation), text(migration), big(from.version)];
     Ok(session.execute(&sql, cells.into_iter()).await?.affected == 1)
+}
+
+/// In the transaction of a transition: why it may not be made after all. Where there is a table to mirror into, it is brought into
+/// step.
+async fn withheld(
+    session: &mut Session,
+    migration: &str,
+    given: Option<&str>,
+    (from, next): (&Phase, Next),
+) -> FaultResult<Option<String>> {
+    // whoever proved the old step was waited for, so what he put on record is seen here
+    if changes_authority(from, next) {
+        let open = intents::count(session, migration).await?;
+        if open > 0 {
+            return Ok(Some(format!(
+                "{open} writes are on record that one of the stores may lack: the writers mend them by themselves, wait until \
+                 they have"
+            )));
+        }
+    }
+    let Some(other) = interlocks::mirrored(session, migration, given).await? else { return Ok(None) };
+    let holder = lock::held(session, migration, "").await?.map(|lock| lock.run);
+    let stand = |step, holder| interlocks::Stand { holder, barrier: interlocks::barrier_of(&from.plan, step) };
+    let after = stand(next.step, holder.clone().filter(|_| !next.releases_lock));
+    interlocks::mirror(session, migration, &other, (&stand(from.step, holder), &after)).await
 }
 
 /// Whether this very transition was made by an earlier attempt.

@@ -7,8 +7,9 @@
 //! process that is still at the old one writes nothing more.
 
 use super::ledger::number;
+use super::phases::mending::MendLock;
 use super::run::{Checkpoint, big, broken, int, text};
-use super::schema;
+use super::{schema, tombstones};
 use crate::driver::fault::FaultResult;
 use crate::driver::session::{Fetched, Session, Statement};
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub struct Retry {
     pub settings: RetrySettings,
     run: String,
     incarnation: u64,
+    /// Of a migration's target: without it nothing is settled.
+    lock: Option<MendLock>,
 }
 
 /// Where a reject's item was.
@@ -60,6 +63,8 @@ pub enum Retried {
     Written,
     /// A row with its key was there, and stays.
     Present,
+    /// A live writer has removed it since: it stays removed.
+    Tombstoned,
     /// The mapping says to skip it.
     Skipped,
     /// It cannot be stored this time either.
@@ -74,12 +79,12 @@ pub enum Retried {
 }
 
 impl Checkpoint {
-    /// The retry with these settings that is open, or a new one. The guards of one that is open stay as they were when it
+    /// The retry with these settings that is open, or a new one; amid a migration under its `lock`. The guards of one that is open stay as they were when it
     /// began.
     ///
     /// # Errors
     /// Of the database; `Refused` when another run has taken this one's name.
-    pub async fn begin_retry(&self, settings: &RetrySettings) -> Result<Retry> {
+    pub async fn begin_retry(&self, settings: &RetrySettings, lock: Option<MendLock>) -> Result<Retry> {
         let context = (self.run.as_str(), self.incarnation, settings);
         let begun = self.retrying("beginning a retry", &context, |session, (run, incarnation, settings)| {
             Box::pin(async move {
@@ -90,7 +95,7 @@ impl Checkpoint {
             })
         });
         let (number, settings) = begun.await?.ok_or_else(|| self.begun_anew())?;
-        Ok(Retry { number, settings, run: self.run.clone(), incarnation: self.incarnation })
+        Ok(Retry { number, settings, run: self.run.clone(), incarnation: self.incarnation, lock })
     }
 
     /// Marks a retry as done: the next one looks at every open reject again.
@@ -209,6 +214,11 @@ async fn quoted(session: &mut Session, run: &str, place: Place) -> FaultResult<V
 /// # Errors
 /// The server's fault, and in the inner result `Refused`.
 pub async fn lock(session: &mut Session, retry: &Retry, places: &[Place]) -> FaultResult<Result<bool>> {
+    if let Some(lock) = &retry.lock
+        && !lock.prove(session).await?
+    {
+        return Ok(Err(lock.lost()));
+    }
     let sql = format!(
         "SELECT t.state FROM _transvase_retries t JOIN _transvase_runs r ON r.run = t.run \
          WHERE t.run = ? AND t.retry = ? AND r.incarnation = ?{}",
@@ -234,6 +244,26 @@ pub async fn lock(session: &mut Session, retry: &Retry, places: &[Place]) -> Fau
     Ok(Ok(places.iter().all(|place| open.binary_search(place).is_ok())))
 }
 
+/// In the transaction that writes rows of `tables`: whether every removal that a row of a reject may have missed has left a
+/// tombstone. Without a migration nobody says so, and nobody asks.
+///
+/// # Errors
+/// The server's fault, and in the inner result `Refused`.
+pub async fn remembers_removals(session: &mut Session, retry: &Retry, tables: &[String]) -> FaultResult<Result<()>> {
+    let is_asked = retry.lock.as_ref().is_some_and(MendLock::is_dual);
+    let is_kept = !is_asked || tombstones::are_kept(session, tables, (&retry.run, retry.incarnation)).await?;
+    Ok(if is_kept { Ok(()) } else { Err(forgotten(&retry.run)) })
+}
+
+/// Why a run's rejects are not tried again.
+#[must_use]
+pub fn forgotten(run: &str) -> Error {
+    Error::refused(format!(
+        "run {run}: what it rejected may have been removed since, and not all removals have left a tombstone, so it could come back: \
+         write what the items are now through a mended mapping with `transvase verify --repair`, or sign the rejects off"
+    ))
+}
+
 /// Says how the rejects ended, in the transaction that has [locked](lock) them.
 ///
 /// # Errors
@@ -248,6 +278,7 @@ pub async fn settle(session: &mut Session, retry: &Retry, ended: &[(Place, Retri
         let name = match retried {
             Retried::Written => "written",
             Retried::Present => "present",
+            Retried::Tombstoned => "tombstoned",
             Retried::Skipped => "skipped",
             Retried::Rejected { table, column, reason } => {
                 let [table, column] = [table, column].map(|name| name.as_deref().map_or(CellRef::Null, text));

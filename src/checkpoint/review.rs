@@ -66,6 +66,7 @@ impl Checkpoint {
                     match (row[0].text().as_deref(), row[1].int()) {
                         (Some("written"), _) => states.written += count,
                         (Some("present"), _) => states.present += count,
+                        (Some("tombstoned"), _) => states.tombstoned += count,
                         (Some("skipped"), _) => states.skipped += count,
                         (Some(_), _) => return Err(broken("the outcome of a reject")),
                         (None, Some(1)) => states.signed_off += count,

@@ -67,6 +67,12 @@ impl Settings {
     pub fn items_are_copied(&self) -> bool {
         self.compares.is_none() && self.follows.is_none()
     }
+
+    /// The DynamoDB table that the source's identity speaks of, which begins with the ARN of the table, or of its export.
+    #[must_use]
+    pub fn source_table(&self) -> Option<&str> {
+        self.source.split_once(":table/")?.1.split(['/', ' ']).next()
+    }
 }
 
 /// A target table, by what changes when it is recreated.
@@ -104,6 +110,8 @@ pub struct Checkpoint {
     pub(super) units: Range<UnitId>,
     /// The backfill lock without which nothing is claimed: its migration, and the epoch it was taken by.
     pub(super) lock: Option<Arc<(String, u64)>>,
+    /// The migration whose changes are replayed: nothing is claimed once its target is the truth.
+    pub(super) replays: Option<Arc<str>>,
 }
 
 impl Checkpoint {
@@ -142,7 +150,15 @@ impl Checkpoint {
 
     /// The run's checkpoint, before anything is asked of the database.
     pub(super) fn unopened(pool: Arc<Pool>, run: &str) -> Self {
-        Checkpoint { pool, run: run.to_owned(), incarnation: 0, units: 0..UnitId::MAX, lock: None, monitor: None }
+        Checkpoint {
+            pool,
+            run: run.to_owned(),
+            incarnation: 0,
+            units: 0..UnitId::MAX,
+            lock: None,
+            replays: None,
+            monitor: None,
+        }
     }
 
     /// The same, telling `monitor` of pauses: a run that is under way waits for a read-only server to be mended, here
@@ -170,6 +186,12 @@ impl Checkpoint {
     #[must_use]
     pub fn locked(self, migration: &str, epoch: u64) -> Self {
         Checkpoint { lock: Some(Arc::new((migration.to_owned(), epoch))), ..self }
+    }
+
+    /// The same, claiming units only while the source is the truth of `migration`: when it ceases to be, all claims are voided.
+    #[must_use]
+    pub fn replaying(self, migration: &str) -> Self {
+        Checkpoint { replays: Some(Arc::from(migration)), ..self }
     }
 
     /// What tells the run from others of the same name; known once it was [loaded](Checkpoint::load).
@@ -283,6 +305,16 @@ impl Checkpoint {
     pub(super) fn unlocked(&self) -> Error {
         Error::refused(format!(
             "the backfill lock was taken away from run {}; this process writes nothing more: see `transvase phase status`",
+            self.run
+        ))
+    }
+
+    /// Why a process stops that replays changes into what is the truth by now.
+    #[must_use]
+    pub fn outdated(&self) -> Error {
+        Error::refused(format!(
+            "run {}: the target is the source of truth by now, and what the source says is older; this process applies nothing \
+             more: see `transvase phase status`",
             self.run
         ))
     }

@@ -18,7 +18,7 @@ use crate::model::dialect::Dialect;
 use crate::model::rows::CellRef;
 use std::collections::HashSet;
 
-/// Keys in a statement. Lists are filled up with their last key, so that a server prepares one statement.
+/// Keys in a statement, but for one that is alone. Lists are filled up with their last key, so that a server prepares two statements.
 const KEYS: usize = 250;
 
 /// Tombstones purged by one transaction.
@@ -57,11 +57,10 @@ pub async fn any(session: &mut Session, table: &str) -> FaultResult<bool> {
 /// The server's fault.
 pub async fn named(session: &mut Session, table: &str, digests: &[String]) -> FaultResult<HashSet<String>> {
     let lock = for_share(session.dialect());
-    let sql =
-        format!("SELECT digest FROM _transvase_tombstones WHERE target = ? AND digest IN ({}){lock}", marks(KEYS));
     let mut named = HashSet::new();
     for keys in digests.chunks(KEYS) {
-        let found = session.fetch(&sql, &cells_of(table, keys)).await?;
+        let (size, what) = (size_of(keys), "SELECT digest FROM _transvase_tombstones WHERE target = ? AND digest IN");
+        let found = session.fetch(&format!("{what} ({}){lock}", marks(size)), &cells_of(table, keys, size)).await?;
         named.extend(found.iter().filter_map(|row| row[0].text()));
     }
     Ok(named)
@@ -91,10 +90,10 @@ pub async fn leave(session: &mut Session, table: &str, digests: &[String]) -> Fa
 /// # Errors
 /// The server's fault.
 pub async fn lift(session: &mut Session, table: &str, digests: &[String]) -> FaultResult<()> {
-    let sql = format!("DELETE FROM _transvase_tombstones WHERE target = ? AND digest IN ({})", marks(KEYS));
-    let sql = Statement::new(sql);
     for keys in digests.chunks(KEYS) {
-        session.execute(&sql, cells_of(table, keys).into_iter()).await?;
+        let size = size_of(keys);
+        let sql = format!("DELETE FROM _transvase_tombstones WHERE target = ? AND digest IN ({})", marks(size));
+        session.execute(&Statement::new(sql), cells_of(table, keys, size).into_iter()).await?;
     }
     Ok(())
 }
@@ -112,6 +111,22 @@ pub async fn are_wanted(session: &mut Session, tables: &[String]) -> FaultResult
     );
     let cells: Vec<CellRef<'_>> = tables.iter().map(|table| text(table)).collect();
     Ok(session.fetch(&sql, &cells).await?.len() < tables.len())
+}
+
+/// Whether all removals from the tables have left tombstones since the run began to load them: none of the tables was marked as
+/// loaded, or taken over by another run. Stays so until the transaction ends.
+///
+/// # Errors
+/// The server's fault.
+pub async fn are_kept(session: &mut Session, tables: &[String], (run, incarnation): (&str, u64)) -> FaultResult<bool> {
+    let lock = for_share(session.dialect());
+    let sql = format!(
+        "SELECT target FROM _transvase_loads WHERE run = ? AND incarnation = ? AND state = 'loading' AND target IN ({}){lock}",
+        marks(tables.len())
+    );
+    let cells: Vec<CellRef<'_>> =
+        [text(run), big(incarnation)].into_iter().chain(tables.iter().map(|table| text(table))).collect();
+    Ok(session.fetch(&sql, &cells).await?.len() == tables.len())
 }
 
 impl Checkpoint {
@@ -250,8 +265,13 @@ fn marks(count: usize) -> String {
     vec!["?"; count].join(", ")
 }
 
-/// The table and [`KEYS`] keys: the last one again until there are as many.
-fn cells_of<'a>(table: &'a str, keys: &'a [String]) -> Vec<CellRef<'a>> {
+/// How many keys the statement for these has.
+fn size_of(keys: &[String]) -> usize {
+    if keys.len() == 1 { 1 } else { KEYS }
+}
+
+/// The table and so many keys: the last one again until there are as many.
+fn cells_of<'a>(table: &'a str, keys: &'a [String], size: usize) -> Vec<CellRef<'a>> {
     let last = keys.last().into_iter().cycle();
-    std::iter::once(text(table)).chain(keys.iter().chain(last).take(KEYS).map(|key| text(key))).collect()
+    std::iter::once(text(table)).chain(keys.iter().chain(last).take(size).map(|key| text(key))).collect()
 }

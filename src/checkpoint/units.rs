@@ -6,7 +6,7 @@
 
 use super::ledger::{number, read_fence};
 use super::owner::Owner;
-use super::phases::lock;
+use super::phases::{lock, replays};
 use super::run::{Checkpoint, big, broken, int, text};
 use super::schema;
 use crate::driver::fault::FaultResult;
@@ -48,6 +48,7 @@ impl Checkpoint {
             Claimed::Nothing => Ok(None),
             Claimed::AnotherRun => Err(self.begun_anew()),
             Claimed::Unlocked => Err(self.unlocked()),
+            Claimed::Outdated => Err(self.outdated()),
         }
     }
 
@@ -239,6 +240,8 @@ enum Claimed {
     AnotherRun,
     /// The backfill lock is another's.
     Unlocked,
+    /// What would be applied is older than what the target has.
+    Outdated,
 }
 
 async fn claim_once(
@@ -252,6 +255,11 @@ async fn claim_once(
         && !lock::prove(session, migration, *epoch).await?
     {
         return Ok(Claimed::Unlocked);
+    }
+    if let Some(migration) = checkpoint.replays.as_deref()
+        && !replays::may_replay(session, migration).await?
+    {
+        return Ok(Claimed::Outdated);
     }
     let (now, skip) = (schema::now_us(session.dialect()), schema::skip_locked(session.dialect()));
     // COUNT rather than NOT EXISTS: the latter may be run as a join that locks every unit [measured on MySQL].

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
 mod auto;
+pub(super) mod lag;
 mod requested;
 pub(super) mod spooled;
 

@@ -1,7 +1,7 @@
 //! `transvase follow --from streams://TABLE`, and `transvase backfill --capture`, which comes before it.
 #![expect(clippy::disallowed_methods, reason = "wall time belongs to the process")]
 
-use super::follow::{FollowArgs, spooled};
+use super::follow::{FollowArgs, lag, spooled};
 use super::progress::Progress;
 use super::watch::Watch;
 use super::{Backfill, ExitCode, Typed, config, horizon, open, output};
@@ -119,10 +119,11 @@ pub(super) async fn flow(
     let lineages = source.description().units.len();
     progress.say(&format!("following {lineages} lineages of shards, {before} changes are durable already"));
     let horizon = horizon::follower(kept, &progress).await;
+    let teller = lag::teller(following.teller(), &progress);
     let watch = watch(progress)?;
     let stop = watch.stop();
     let ended = following.run(stop.clone(), watch.monitor()).await;
-    drop(horizon);
+    drop((horizon, teller));
     let process = watch.end(&*source);
     let (mut report, error) = ended?;
     report.process = process;

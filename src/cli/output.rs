@@ -61,8 +61,8 @@ pub fn table(report: &Report) -> String {
     ));
     if let Some(since) = &report.rejects_since {
         line(format!(
-            "  of the rejected: {} written since, {} present, {} skipped by rule, {} signed off, {} open",
-            since.written, since.present, since.skipped, since.signed_off, since.open
+            "  of the rejected: {} written since, {} present, {} tombstoned, {} skipped by rule, {} signed off, {} open",
+            since.written, since.present, since.tombstoned, since.skipped, since.signed_off, since.open
         ));
     }
     if report.exact && report.read < report.items {

@@ -1,18 +1,15 @@
-//! `transvase phase`: its flags, one library call each, and what is printed.
-#![expect(clippy::disallowed_methods, reason = "who types is asked of the environment")]
+//! `transvase phase`: its flags, and one call for each verb.
 
-use super::rejects::{On, target};
-use super::{ExitCode, Typed, config, output};
-use crate::checkpoint::phases::Past;
-use crate::control::{Control, Moved, Options, Status};
-use crate::error::{Error, Result};
-use crate::mapping::moment_text;
-use crate::phase::plan::{Fill, Plan, Reads, Step, Store};
-use crate::phase::{PLANS, plan_called};
+mod act;
+mod told;
+
+use super::rejects::On;
+use super::{ExitCode, Typed, output};
+use crate::error::Result;
+use crate::phase::PLANS;
+use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand};
-use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,8 +23,19 @@ Examples:
   transvase phase lock --on mysql://loader@db.example/shop --table orders --run orders
   transvase phase advance --on mysql://loader@db.example/shop --table orders --to backfill
 
+  # how long would all writers take to stop? a barrier that leads nowhere
+  transvase phase barrier --on mysql://loader@db.example/shop --table orders
+
+  # what the cut-over asks for, and each statement that it would send
+  transvase phase advance --dry-run --on mysql://loader@db.example/shop --table orders --to trx-write \\
+      --certificate orders.cert.json --source dynamodb://orders
+
   # the cut-over: writers stop, everything is looked at once more, writers go on in MySQL
   transvase phase advance --on mysql://loader@db.example/shop --table orders --to trx-write --certificate orders.cert.json
+
+  # at night: an instance is dead, and its lease would last for an hour more
+  transvase phase force --sign-off-writer app-3 --why 'host burnt down' --yes-force orders \\
+      --on mysql://loader@db.example/shop --table orders
 
 A move that may not be made is refused with exit 6, a sentence that names what is missing, and nothing changed.";
 
@@ -54,9 +62,13 @@ pub enum Verb {
     /// Take the backfill lock for a run, or have it for longer.
     Lock(LockArgs),
     /// Take the backfill lock away from a run: none of its processes writes another row.
-    Unlock(Where),
+    Unlock(UnlockArgs),
+    /// Stop all writers at a barrier that leads nowhere, say how long that took, and let them go on.
+    Barrier(BarrierArgs),
     /// Print all transitions.
     History(StatusArgs),
+    /// Do by hand what nothing else does any more, for a reason and on record: the last resort.
+    Force(ForceArgs),
 }
 
 /// Which migration.
@@ -74,7 +86,7 @@ pub struct Where {
 }
 
 /// What a move is decided by.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct EvidenceArgs {
     /// A certificate that `transvase verify` wrote.
     #[arg(long, env = "TRANSVASE_CERTIFICATE", value_name = "FILE")]
@@ -82,6 +94,26 @@ pub struct EvidenceArgs {
     /// How old it may be.
     #[arg(long, env = "TRANSVASE_MAX_AGE", value_name = "TIME", default_value = "24h")]
     pub max_age: String,
+    /// The source, dynamodb://TABLE: it is asked whether it deletes items by itself (DescribeTimeToLive).
+    #[arg(long, env = "TRANSVASE_SOURCE", value_name = "SOURCE")]
+    pub source: Option<String>,
+    /// A DynamoDB-compatible server instead of AWS.
+    #[arg(long, env = "TRANSVASE_ENDPOINT_URL", value_name = "URL")]
+    pub endpoint_url: Option<String>,
+    /// The AWS region [default: AWS_REGION, or the profile's].
+    #[arg(long, env = "TRANSVASE_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+}
+
+/// How what changes something does it.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
+    /// Print what would be asked and each statement that would be sent, and change nothing.
+    #[arg(long, env = "TRANSVASE_DRY_RUN", value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// From now on keep another tool's interlock table in step, in the same transactions; `off` ends that.
+    #[arg(long, env = "TRANSVASE_INTERLOCK_TABLE", value_name = "NAME", num_args = 0..=1, default_missing_value = "_migration")]
+    pub interlock_table: Option<String>,
 }
 
 /// `transvase phase status`, `history`.
@@ -98,6 +130,14 @@ pub struct StatusArgs {
     pub report: Option<PathBuf>,
 }
 
+/// How long a barrier may stand.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// How long writers may take to stop at a barrier; then it is withdrawn, and they go on as before.
+    #[arg(long, env = "TRANSVASE_BARRIER_TIMEOUT", value_name = "S", default_value = "10")]
+    pub barrier_timeout: f64,
+}
+
 /// `transvase phase advance`, `rollback`.
 #[derive(Debug, Args)]
 pub struct MoveArgs {
@@ -107,15 +147,18 @@ pub struct MoveArgs {
     /// What it is decided by.
     #[command(flatten)]
     pub evidence: EvidenceArgs,
+    /// How it is done.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+    /// How long it may take.
+    #[command(flatten)]
+    pub pause: PauseArgs,
     /// The step, by its name or number.
     #[arg(long = "to", env = "TRANSVASE_TO_STEP", value_name = "STEP")]
     pub step: String,
     /// Why, for the history.
     #[arg(long, env = "TRANSVASE_WHY", value_name = "TEXT")]
     pub why: Option<String>,
-    /// How long writers may take to stop at a barrier; then it is withdrawn, and they go on as before.
-    #[arg(long, env = "TRANSVASE_BARRIER_TIMEOUT", value_name = "S", default_value = "10")]
-    pub barrier_timeout: f64,
     /// The table's name, typed out, for the step that there is no way back from.
     #[arg(long, env = "TRANSVASE_YES_LOSE_ROLLBACK", value_name = "TABLE")]
     pub yes_lose_rollback: Option<String>,
@@ -127,9 +170,84 @@ pub struct LockArgs {
     /// Which migration.
     #[command(flatten)]
     pub migration: Where,
+    /// How it is done.
+    #[command(flatten)]
+    pub change: ChangeArgs,
     /// For how long, unless it is taken anew: the backfill renews it as it goes.
     #[arg(long, env = "TRANSVASE_LEASE", value_name = "TIME", default_value = "24h")]
     pub lease: String,
+}
+
+/// `transvase phase unlock`.
+#[derive(Debug, Args)]
+pub struct UnlockArgs {
+    /// Which migration.
+    #[command(flatten)]
+    pub migration: Where,
+    /// How it is done.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// `transvase phase barrier`.
+#[derive(Debug, Args)]
+pub struct BarrierArgs {
+    /// Which migration.
+    #[command(flatten)]
+    pub migration: Where,
+    /// How it is done.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+    /// How long it may take.
+    #[command(flatten)]
+    pub pause: PauseArgs,
+    /// Why, for the history.
+    #[arg(long, env = "TRANSVASE_WHY", value_name = "TEXT")]
+    pub why: Option<String>,
+}
+
+/// `transvase phase force`.
+#[derive(Debug, Args)]
+pub struct ForceArgs {
+    /// Which migration.
+    #[command(flatten)]
+    pub migration: Where,
+    /// What a step is decided by.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+    /// How it is done.
+    #[command(flatten)]
+    pub change: ChangeArgs,
+    /// How long a barrier may stand.
+    #[command(flatten)]
+    pub pause: PauseArgs,
+    /// What is forced.
+    #[command(flatten)]
+    pub what: ForceWhat,
+    /// How long an instance that is signed off must not be heard of: longer than it takes from one heartbeat to the next.
+    #[arg(long, env = "TRANSVASE_WATCH_SECONDS", value_name = "S", default_value = "5")]
+    pub watch_seconds: f64,
+    /// Why, for the history.
+    #[arg(long, env = "TRANSVASE_WHY", value_name = "TEXT")]
+    pub why: String,
+    /// The table's name, typed out.
+    #[arg(long, env = "TRANSVASE_YES_FORCE", value_name = "TABLE")]
+    pub yes_force: String,
+}
+
+/// One of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ForceWhat {
+    /// Clear the fault of this number: what it names is right by now, or has to be borne.
+    #[arg(long, env = "TRANSVASE_CLEAR_FAULT", value_name = "N")]
+    pub clear_fault: Option<u64>,
+    /// No longer wait for this instance, which is dead though its lease lives.
+    #[arg(long, env = "TRANSVASE_SIGN_OFF_WRITER", value_name = "NAME")]
+    pub sign_off_writer: Option<String>,
+    /// Move to this step, though a store lacks writes that nothing mends any more, or a replay is gone. All else is asked as ever.
+    #[arg(long = "to", env = "TRANSVASE_TO_STEP", value_name = "STEP")]
+    pub step: Option<String>,
 }
 
 /// Runs the verb.
@@ -138,187 +256,24 @@ pub struct LockArgs {
 /// Of the database; see [`control`](crate::control).
 pub async fn run(args: &PhaseArgs, typed: Typed) -> Result<ExitCode> {
     match &args.verb {
-        Verb::Plan => PLANS.iter().for_each(|plan| output::print(&plan_text(plan, None))),
+        Verb::Plan => PLANS.iter().for_each(|plan| output::print(&told::plan(plan, None))),
         Verb::Status(args) => {
-            let status =
-                existing(&args.migration, typed).await?.status(&options(&args.migration, &args.evidence)?).await?;
-            output::print(&status_text(&status));
+            let options = act::options(&args.migration, Some(&args.evidence)).await?;
+            let status = act::existing(&args.migration, typed).await?.status(&options).await?;
+            output::print(&told::status(&status));
             args.report.as_deref().map_or(Ok(()), |path| output::write_json(&status, path))?;
         }
-        Verb::Advance(args) => go(args, true, typed).await?,
-        Verb::Rollback(args) => go(args, false, typed).await?,
-        Verb::Lock(args) => {
-            let at = &args.migration;
-            let control = Control::open(&target(&at.on, typed)?, &at.table, &who(at)).await?;
-            let run = at.on.run.as_deref().unwrap_or(&at.table);
-            control.lock(run, config::time("--lease", &args.lease)?).await?;
-            output::print(&format!("run {run} holds the backfill lock of {} for {}\n", at.table, args.lease));
-        }
-        Verb::Unlock(at) => {
-            let run = at.on.run.as_deref().unwrap_or(&at.table);
-            existing(at, typed).await?.unlock(run).await?;
-            output::print(&format!("nobody holds the backfill lock of {}\n", at.table));
-        }
+        Verb::Advance(args) => act::go(args, true, typed).await?,
+        Verb::Rollback(args) => act::go(args, false, typed).await?,
+        Verb::Lock(args) => act::lock(args, typed).await?,
+        Verb::Unlock(args) => act::unlock(args, typed).await?,
+        Verb::Barrier(args) => act::barrier(args, typed).await?,
         Verb::History(args) => {
-            let history = existing(&args.migration, typed).await?.history().await?;
-            output::print(&history_text(&history));
+            let history = act::existing(&args.migration, typed).await?.history().await?;
+            output::print(&told::history(&history));
             args.report.as_deref().map_or(Ok(()), |path| output::write_json(&history, path))?;
         }
+        Verb::Force(args) => act::force(args, typed).await?,
     }
     Ok(ExitCode::Complete)
-}
-
-async fn existing(at: &Where, typed: Typed) -> Result<Control> {
-    Control::existing(&target(&at.on, typed)?, &at.table).await
-}
-
-/// Moves forward, or back.
-async fn go(args: &MoveArgs, forward: bool, typed: Typed) -> Result<()> {
-    let control = existing(&args.migration, typed).await?;
-    let (phase, plan) = control.phase().await?;
-    let to = plan.find(&args.step).ok_or_else(|| {
-        let names: Vec<&str> = plan.steps.iter().map(|step| step.name).collect();
-        Error::config(format!("--to {}: plan {} has the steps {}", args.step, plan.name, names.join(", ")))
-    })?;
-    if to != phase.step && (to > phase.step) != forward {
-        let (verb, other) = if forward { ("advance", "rollback") } else { ("rollback", "advance") };
-        return Err(Error::config(format!(
-            "--to {}: {verb} does not lead from step {} to step {to}, `transvase phase {other}` does",
-            args.step, phase.step
-        )));
-    }
-    let options = Options {
-        why: args.why.clone(),
-        typed: args.yes_lose_rollback.clone(),
-        barrier_timeout: Duration::try_from_secs_f64(args.barrier_timeout)
-            .map_err(|_| Error::config("--barrier-timeout is not a time in seconds"))?,
-        ..options(&args.migration, &args.evidence)?
-    };
-    output::print(&moved_text(plan, &control.go(to, &options).await?));
-    Ok(())
-}
-
-fn options(at: &Where, evidence: &EvidenceArgs) -> Result<Options> {
-    Ok(Options {
-        run: at.on.run.clone(),
-        certificate: evidence.certificate.clone(),
-        max_age: config::time("--max-age", &evidence.max_age)?,
-        barrier_timeout: Duration::ZERO,
-        typed: None,
-        who: who(at),
-        why: None,
-    })
-}
-
-fn who(at: &Where) -> String {
-    at.by.clone().or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "somebody".to_owned())
-}
-
-fn moved_text(plan: &Plan, moved: &Moved) -> String {
-    let name = plan.step(moved.to).map_or("", |step| step.name);
-    let paused = moved
-        .paused
-        .map(|pause| format!("; writers were stopped for {:.1} s", pause.as_secs_f64()))
-        .unwrap_or_default();
-    format!("step {} ({name}), from step {}{paused}\n", moved.to, moved.from)
-}
-
-/// The steps as a table, the present one marked, and the moves.
-fn plan_text(plan: &Plan, present: Option<u8>) -> String {
-    let mut out = format!("plan {}\n  {:<4}{:<12}{:<22}{:<26}{}\n", plan.name, "", "step", "reads", "writes", "stands");
-    for (number, step) in (1..).zip(plan.steps) {
-        let mark = if present == Some(number) { ">" } else { " " };
-        let (reads, writes) = (reads(plan, step.reads), writes(plan, step));
-        // writing to a string does not fail
-        let _ok = writeln!(out, "{mark} {number:<4}{:<12}{reads:<22}{writes:<26}{}", step.name, step.interlock);
-    }
-    if present.is_none() {
-        for one in plan.moves {
-            let barrier = one.barrier.map(|number| format!(", across write barrier {number}")).unwrap_or_default();
-            let asks: Vec<String> = one.conditions.iter().map(ToString::to_string).collect();
-            let asks = if asks.is_empty() { "at any time".to_owned() } else { format!("when {}", asks.join(", ")) };
-            let _ok = writeln!(out, "  {} to {}{barrier}: {asks}", one.from, one.to);
-        }
-    }
-    out
-}
-
-fn reads(plan: &Plan, Reads { first, fill }: Reads) -> String {
-    let other = match first {
-        Store::Old => Store::New,
-        Store::New => Store::Old,
-    };
-    let (first, other) = (plan.called(first), plan.called(other));
-    match fill {
-        Fill::Nothing => first.to_owned(),
-        Fill::Every => format!("{first}, fills {other}"),
-        Fill::Missing => format!("{first}, fills gaps"),
-    }
-}
-
-fn writes(plan: &Plan, step: &Step) -> String {
-    let (first, second) = (plan.called(step.writes.first), step.writes.second.map(|store| plan.called(store)));
-    match (second, step.writes.joined) {
-        (None, _) => first.to_owned(),
-        (Some(second), false) => format!("{first}, then {second}"),
-        (Some(second), true) => format!("{first} around {second}"),
-    }
-}
-
-fn status_text(status: &Status) -> String {
-    let Some(plan) = plan_called(&status.phase.plan) else { return String::new() };
-    let step = status.phase.step;
-    let mut out = format!("migration {}, generation {}\n", status.migration, status.phase.generation);
-    out.push_str(&plan_text(plan, Some(step)));
-    let mut line = |text: String| {
-        out.push_str("  ");
-        out.push_str(&text);
-        out.push('\n');
-    };
-    if let Some(to) = status.phase.moving_to {
-        line(format!("a barrier stands on the way to step {to}: writers are stopped"));
-    }
-    match &status.lock {
-        None => line("nobody holds the backfill lock".to_owned()),
-        Some(lock) => {
-            let left =
-                lock.left_us.map_or("its lease is over".to_owned(), |us| format!("for {} s more", us / 1_000_000));
-            line(format!("run {} holds the backfill lock, {left}", lock.run));
-        }
-    }
-    if status.writers.is_empty() {
-        line("no application instance is registered".to_owned());
-    }
-    for one in &status.writers {
-        let life = match (one.lives, one.stopped) {
-            (false, _) => ", not heard of since its lease ended",
-            (true, true) => ", stopped",
-            (true, false) => "",
-        };
-        line(format!("writer {}: step {} since {}{life}", one.name, one.step, moment_text(one.since_us)));
-    }
-    for fault in &status.faults {
-        line(format!("fault {} of {}, {}: {}", fault.fault, fault.who, moment_text(fault.at_us), fault.what));
-    }
-    for way in &status.moves {
-        let name = plan.step(way.to).map_or("", |step| step.name);
-        let verb = if way.to > step { "advance" } else { "rollback" };
-        if way.blocked_by.is_empty() {
-            line(format!("{verb} to {} ({name}): may be made", way.to));
-        }
-        for why in &way.blocked_by {
-            line(format!("{verb} to {} ({name}) is blocked: {why}", way.to));
-        }
-    }
-    out
-}
-
-fn history_text(history: &[Past]) -> String {
-    let mut out = String::new();
-    for past in history {
-        let why = past.audit.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        let (at, who, what) = (moment_text(past.at_us), &past.audit.who, &past.audit.what);
-        let _ok = writeln!(out, "{at}  {who}  {what}  step {} to {}{why}", past.from, past.to);
-    }
-    out
 }

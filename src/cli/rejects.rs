@@ -257,10 +257,11 @@ fn code(states: &RejectStates) -> ExitCode {
 /// The counts, which add up.
 fn sums(states: &RejectStates) -> String {
     format!(
-        "  rejected {} = written since {} + present {} + skipped by rule {} + signed off {} + open {}\n",
+        "  rejected {} = written since {} + present {} + tombstoned {} + skipped by rule {} + signed off {} + open {}\n",
         states.total(),
         states.written,
         states.present,
+        states.tombstoned,
         states.skipped,
         states.signed_off,
         states.open

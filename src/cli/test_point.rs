@@ -10,6 +10,11 @@ use crate::error::{Error, Result};
 use crate::monitor::{Event, Monitor};
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// As Linux numbers it, on all processors that the tests run on.
+const SIGCONT: i32 = 18;
 
 /// What happens to the process at the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +55,19 @@ impl Monitor for TestPoint {
         }
         match self.fate {
             Fate::Abort => std::process::abort(),
-            // Not by an unsafe call: the shell's own tool does it as well.
-            Fate::Stop => drop(Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status()),
+            Fate::Stop => drop(std::thread::spawn(fall_asleep).join()),
         }
     }
+}
+
+/// Stops the process, and comes back once somebody has woken it: a signal takes effect when a thread that is to handle it gets a
+/// processor, and until then the others would go on.
+fn fall_asleep() {
+    let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let Ok(mut woken) = signal(SignalKind::from_raw(SIGCONT)) else { return };
+        // Not by an unsafe call: the shell's own tool does it as well.
+        drop(Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status());
+        woken.recv().await;
+    });
 }

@@ -44,6 +44,12 @@ impl Narrow {
         Narrow { mapping, digests }
     }
 
+    /// How items become the rows that are made narrow.
+    #[must_use]
+    pub fn mapping(&self) -> Arc<Mapping> {
+        Arc::clone(&self.mapping)
+    }
+
     /// Cells of a narrow row of a table.
     #[must_use]
     pub fn columns(&self, table: usize) -> usize {

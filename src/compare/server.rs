@@ -27,9 +27,16 @@ enum Text {
     Hex,
     /// A decimal, with so many digits after its point.
     Decimal(usize),
-    /// JSON that the server keeps parsed and prints in its own way.
+    /// JSON that the server keeps parsed and prints in its own way, which is not the mapping's.
     Json,
 }
+
+/// Bytes of a digest, the first of those of its SHA-256.
+const DIGEST_BYTES: usize = 16;
+const SHA_BYTES: usize = 32;
+
+/// Bytes of a list of digests, at most: those of many more rows than are ever asked for at once.
+const LIST_BYTES: usize = 16 << 20;
 
 /// Between two columns.
 const BETWEEN: u8 = 0xff;
@@ -40,6 +47,15 @@ const NULL: u8 = 0xfe;
 /// A byte as SQL that makes bytes of all that it is put together with: a literal would be taken for text.
 fn sql_byte(byte: u8) -> String {
     format!("CAST(UNHEX('{byte:02X}') AS BINARY)")
+}
+
+/// The texts `parts`, joined: each server in the way that takes it a tenth less time than the other's.
+fn joined(parts: &[String], dialect: Dialect) -> String {
+    let between = sql_byte(BETWEEN);
+    match dialect {
+        Dialect::MySql => format!("CONCAT({})", parts.join(&format!(", {between}, "))),
+        _ => format!("CONCAT_WS({between}, {})", parts.join(", ")),
+    }
 }
 
 /// The texts of a table's columns on a server.
@@ -59,10 +75,11 @@ impl ServerText {
         if dialect == Dialect::Sqlite {
             return None;
         }
-        let (mut columns, mut parts) = (Vec::new(), vec![sql_byte(BETWEEN)]);
+        let (mut columns, mut parts) = (Vec::new(), Vec::new());
         for (index, column) in target.columns.iter().enumerate() {
             let name = quote(&column.name, dialect);
-            let is_parsed = mapping.json_text(table, index).is_some() && dialect == Dialect::MySql;
+            let is_json = mapping.json_text(table, index).is_some() && !mapping.is_spelled(table, index);
+            let is_parsed = is_json && dialect == Dialect::MySql;
             let (text, sql) = match column.ty {
                 ColumnType::Double => return None,
                 // A column with more digits than the mapping's prints more of them: then its rows are read.
@@ -72,44 +89,48 @@ impl ServerText {
                 _ => (Text::Plain, name),
             };
             columns.push(text);
-            // one that is NULL in spite of the mapping is left out of the text, which has too few parts then
+            // one that is NULL in spite of the mapping leaves the text with too few parts, or makes none of it
             parts.push(if column.nullable { format!("IFNULL({sql}, {})", sql_byte(NULL)) } else { sql });
         }
-        Some(ServerText { columns, sql: format!("SHA2(CONCAT_WS({}), 256)", parts.join(", ")), dialect })
+        Some(ServerText { columns, sql: format!("SHA2({}, 256)", joined(&parts, dialect)), dialect })
     }
 
     /// The query that counts the rows of `from`, a table and its conditions, and digests them: what
-    /// [`answer`](ServerText::answer) says.
+    /// [`together`](ServerText::together) reads.
     #[must_use]
     pub fn query(&self, from: &str) -> String {
         let row = &self.sql;
         match self.dialect {
             Dialect::MySql => format!("SELECT COUNT(*), LEFT(HEX(BIT_XOR(UNHEX({row}))), 32) FROM {from}"),
-            // MariaDB's BIT_XOR takes numbers of 64 bits, and nothing makes numbers of bytes as cheaply as a checksum. The
-            // limit keeps it from computing each digest more than once.
-            _ => {
-                let word = |at: u32| format!("CRC32(SUBSTR(digest, {at}, 4))");
-                let half = |at: u32| format!("LPAD(HEX(BIT_XOR({} << 32 | {})), 16, '0')", word(at), word(at + 4));
-                format!(
-                    "SELECT COUNT(*), CONCAT({}, {}) FROM (SELECT UNHEX({row}) AS digest FROM {from} \
-                     LIMIT 18446744073709551615) digests",
-                    half(1),
-                    half(9)
-                )
-            }
+            // MariaDB's BIT_XOR takes numbers of 64 bits, and to make two of a digest costs it a quarter of the query's time,
+            // far more than to send the digest. So they come one behind the other, and are put together here.
+            _ => format!(
+                "SET STATEMENT group_concat_max_len = {LIST_BYTES} FOR \
+                 SELECT COUNT(*), GROUP_CONCAT({row} SEPARATOR '') FROM {from}"
+            ),
         }
     }
 
-    /// What the server says of `rows` rows whose digests are together `digest`, in hex: just that, but for MariaDB, where
-    /// each word of each digest went through a CRC-32. Of four bytes that is one to one, so no bit of the 128 is lost; and as
-    /// it is affine, that of the exclusive or is the exclusive or of all, up to what it makes of zeros.
+    /// What the digests of `rows` rows are together, as the second cell of the query's answer has it. None when that does not
+    /// tell of so many: a server leaves out what it cannot compute, and cuts off a list that it finds too long.
     #[must_use]
-    pub fn answer(&self, digest: Digest, rows: u64) -> String {
+    pub fn together(&self, answer: Option<&[u8]>, rows: u64) -> Option<Digest> {
+        let answer = answer.unwrap_or_default();
         if self.dialect == Dialect::MySql {
-            return digest.to_string();
+            return hex_digest(answer);
         }
-        let zeros = if rows.is_multiple_of(2) { crc32fast::hash(&[0; 4]) } else { 0 };
-        digest.bytes().chunks(4).map(|word| format!("{:08x}", crc32fast::hash(word) ^ zeros)).collect()
+        let (digests, rest) = answer.as_chunks::<{ 2 * SHA_BYTES }>();
+        if digests.len() as u64 != rows || !rest.is_empty() {
+            return None;
+        }
+        // The digits' values are put together first: a loop that a processor does many at once of.
+        let mut all = [0; 2 * DIGEST_BYTES];
+        for digest in digests {
+            all.iter_mut().zip(digest).for_each(|(all, digit)| *all ^= (digit & 15) + 9 * (digit >> 6));
+        }
+        let mut bytes = [0; DIGEST_BYTES];
+        bytes.iter_mut().zip(all.as_chunks::<2>().0).for_each(|(byte, [high, low])| *byte = high << 4 | low);
+        Some(Digest::from(bytes))
     }
 
     /// The same digest of a row, mapped or read back; `text` is room to work in. None when nobody knows here how the server
@@ -136,6 +157,12 @@ impl ServerText {
         bytes.copy_from_slice(&hash[..16]);
         Some(Digest::from(bytes))
     }
+}
+
+/// The digest that 32 digits spell.
+fn hex_digest(digits: &[u8]) -> Option<Digest> {
+    let bytes = hex::read(std::str::from_utf8(digits).ok()?)?;
+    Some(Digest::from(<[u8; DIGEST_BYTES]>::try_from(bytes).ok()?))
 }
 
 /// A decimal as a column of so many digits after the point prints it.
@@ -176,17 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_any_number_of_rows_is_answered_with_the_checksums_of_its_words() {
-        let text = of_orders(Dialect::MariaDb);
-        let (mut together, mut words) = (Digest::default(), [0; 4]);
-        for rows in 0..5_u64 {
-            let hex: String = words.iter().map(|word| format!("{word:08x}")).collect();
-            assert_eq!(text.answer(together, rows), hex, "{rows} rows");
-            assert_eq!(of_orders(Dialect::MySql).answer(together, rows), together.to_string());
-            let row: [u8; 16] = Sha256::digest(rows.to_be_bytes())[..16].try_into().unwrap();
-            together.add(Digest::from(row));
-            row.chunks(4).zip(&mut words).for_each(|(row, word)| *word ^= crc32fast::hash(row));
+    fn the_digests_that_a_server_lists_are_put_together_and_none_may_be_missing() {
+        let (listing, adding) = (of_orders(Dialect::MariaDb), of_orders(Dialect::MySql));
+        let (mut together, mut list) = (Digest::default(), String::new());
+        for rows in 0..40_u64 {
+            assert_eq!(listing.together(Some(list.as_bytes()), rows), Some(together), "{rows} rows");
+            assert_eq!(listing.together(Some(list.as_bytes()), rows + 1), None);
+            assert_eq!(listing.together(Some(&[list.as_bytes(), b"0"].concat()), rows), None);
+            assert_eq!(adding.together(Some(together.to_string().to_uppercase().as_bytes()), rows), Some(together));
+            let sha = Sha256::digest(rows.to_be_bytes());
+            list += &hex::lower(&sha);
+            together.add(Digest::from(<[u8; 16]>::try_from(&sha[..16]).unwrap()));
         }
+        // as the list of no rows comes, and of rows that the server can compute nothing of
+        assert_eq!((listing.together(None, 0), listing.together(None, 3)), (Some(Digest::default()), None));
+        assert_eq!(adding.together(None, 3), None);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use super::Options;
 use crate::checkpoint::follows::stream_run;
+use crate::checkpoint::phases::lock::Lock;
 use crate::checkpoint::phases::{Phase, Phases};
 use crate::checkpoint::run::{Checkpoint, RunState, Settings};
+use crate::driver::dynamodb::DynamoDb;
 use crate::driver::pool::Pool;
 use crate::driver::session::Session;
 use crate::driver::target::Target;
@@ -13,6 +15,7 @@ use crate::sink::destination::Destination;
 use crate::sink::inspect;
 use crate::verify::certificate;
 use crate::verify::check::{self, Expected, Standing};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where evidence is.
@@ -34,7 +37,7 @@ struct Copy {
 enum Certified {
     /// It stands, and says that all of the source and the target was compared in full; when it ended.
     Full(i64),
-    /// It stands, of less.
+    /// It stands, of digests of all.
     Partly,
     /// It does not count.
     Doubtful(String),
@@ -44,11 +47,7 @@ impl Evidence<'_> {
     /// All that is known.
     pub(super) async fn gather(&self, phase: &Phase) -> Result<Facts> {
         let lock = self.phases.lock().await?;
-        let run = match (&self.options.run, &lock) {
-            (Some(run), _) => run.clone(),
-            (None, Some(lock)) => lock.run.clone(),
-            (None, None) => self.phases.migration().to_owned(),
-        };
+        let run = self.run(lock.as_ref());
         let copy = self.copy(&run).await?;
         let certified = self.certified(copy.as_ref()).await?;
         let writer = |one: crate::checkpoint::phases::writers::Instance| Writer {
@@ -63,8 +62,9 @@ impl Evidence<'_> {
             writers: self.phases.writers().await?.into_iter().map(writer).collect(),
             faults: self.phases.faults().await?.len() as u64,
             replays: self.replays(&run).await?,
-            // no writer keeps such a record yet, so it is not known
-            unsettled: None,
+            // a write on record may lack in the store that is not the truth, and the truth does not change while it is
+            unsettled: self.phases.unsettled().await?.map(|open| [open, open]),
+            expires: self.options.expires,
             no_extras: matches!(certified, Certified::Full(_)),
             is_fresh: self.is_fresh(phase, copy.as_ref(), &certified).await?,
             typed: self.options.typed.clone(),
@@ -81,17 +81,43 @@ impl Evidence<'_> {
         Ok(facts)
     }
 
+    /// The copy's run.
+    pub(super) fn run(&self, lock: Option<&Lock>) -> String {
+        match (&self.options.run, lock) {
+            (Some(run), _) => run.clone(),
+            (None, Some(lock)) => lock.run.clone(),
+            (None, None) => self.phases.migration().to_owned(),
+        }
+    }
+
+    /// The copy is of the past: no tombstone is needed any more, but for those of a table that another run has begun to load.
+    pub(super) async fn end_load(&self, run: &str) -> Result<()> {
+        let Some(copy) = self.copy(run).await? else { return Ok(()) };
+        let tables: Vec<String> = copy.settings.tables.into_iter().map(|table| table.name).collect();
+        copy.checkpoint.end_load(&tables).await
+    }
+
     async fn copy(&self, run: &str) -> Result<Option<Copy>> {
         let Some(mut checkpoint) = Checkpoint::existing(Arc::clone(self.pool), run).await? else { return Ok(None) };
         let loaded = checkpoint.load().await?;
         Ok(loaded.map(|(settings, state)| Copy { checkpoint, settings, state }))
     }
 
-    /// What follows the copy. How far behind it is only it knows.
+    /// What replays changes: how far behind each is, where it told lately. One that has come to its end has nothing left to apply.
     async fn replays(&self, run: &str) -> Result<Vec<(String, Option<u64>)>> {
-        let name = stream_run(run);
-        let there = Checkpoint::existing(Arc::clone(self.pool), &name).await?.is_some();
-        Ok(if there { vec![(name, None)] } else { Vec::new() })
+        let mut told: BTreeMap<String, Option<u64>> =
+            self.phases.replays().await?.into_iter().map(|replay| (replay.run, replay.lag)).collect();
+        // captured, and not followed yet
+        told.entry(stream_run(run)).or_default();
+        let mut replays = Vec::new();
+        for (name, lag) in told {
+            match self.copy(&name).await? {
+                None => {}
+                Some(copy) if copy.state == RunState::Complete => replays.push((name, Some(0))),
+                Some(_) => replays.push((name, lag)),
+            }
+        }
+        Ok(replays)
     }
 
     /// Whether nothing stale is in the target: it was never written to, or is empty, or was proved since.
@@ -152,7 +178,23 @@ impl Evidence<'_> {
         if standing.level == "full" && standing.sample.is_none() {
             return Ok(Certified::Full(read.ended_us));
         }
+        if standing.level == "counts" || standing.sample.is_some() {
+            return Ok(Certified::Doubtful(format!(
+                "certificate {name} is of counts or of a sample only: compare all at level digest or full"
+            )));
+        }
         Ok(Certified::Partly)
+    }
+}
+
+/// Whether the source table deletes items by itself; none when it does not say, or we may not ask.
+pub async fn time_to_live(source: &DynamoDb, table: &str) -> Option<bool> {
+    match source.time_to_live(table).await {
+        Ok(attribute) => Some(attribute.is_some()),
+        Err(refusal) => {
+            tracing::warn!("asking for the time to live: {}", refusal.message);
+            None
+        }
     }
 }
 

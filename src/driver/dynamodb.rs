@@ -6,6 +6,7 @@
 //! The SDK gives region, credentials, signature, endpoint, connections, timeouts and errors; [`raw`] takes its place for
 //! the bodies, [`body`] cuts answers, [`refusal`] says what an error means.
 
+pub mod attributes;
 pub mod body;
 mod charged;
 pub mod conditional;
@@ -42,7 +43,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use body::cut_scan;
-use conditional::{Change, Expected};
+use conditional::{Change, Condition, Expected};
 use json::Malformed;
 use raw::{Answer, RawCall};
 use refusal::Asked;
@@ -251,6 +252,36 @@ impl DynamoDb {
         let sent = self.data.delete_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
         succeeded(asked, sent)?;
         unprocessed::read_put(answer.bytes()).map_err(|malformed| asked.not_understood(malformed))
+    }
+
+    /// Puts a whole item, given as a JSON object in DynamoDB's notation; with a condition, only where it holds.
+    ///
+    /// # Errors
+    /// A refusal; `ConditionFailed` when it does not.
+    pub async fn put_where(&self, table: &str, item: &Value, condition: Option<Condition<'_>>) -> Result<(), Refusal> {
+        let asked = Asked { call: "PutItem", table, place: &self.place, writes: true };
+        let body = conditional::whole(table, ("Item", item), condition);
+        let call = RawCall::new(body, &Answer::default(), || Output::erase(PutItemOutput::builder().build()));
+        succeeded(asked, self.data.put_item().table_name(table).customize().interceptor(call).send().await)
+    }
+
+    /// Deletes the item of a key, given as a JSON object in DynamoDB's notation; with a condition, only where it holds.
+    ///
+    /// # Errors
+    /// A refusal; `ConditionFailed` when it does not.
+    pub async fn delete_where(
+        &self,
+        table: &str,
+        key: &Value,
+        condition: Option<Condition<'_>>,
+    ) -> Result<(), Refusal> {
+        let asked = Asked { call: "DeleteItem", table, place: &self.place, writes: true };
+        let body = conditional::whole(table, ("Key", key), condition);
+        let call = RawCall::new(body, &Answer::default(), || Output::erase(DeleteItemOutput::builder().build()));
+        // the SDK wants a key before it asks the interceptor
+        let any = AttributeValue::Null(true);
+        let sent = self.data.delete_item().table_name(table).key("k", any).customize().interceptor(call).send().await;
+        succeeded(asked, sent)
     }
 
     /// The items of at most 100 keys, each a JSON object in DynamoDB's notation and no two the same, as they are now.

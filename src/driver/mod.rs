@@ -6,6 +6,7 @@ mod mysql;
 mod mysql_local;
 pub mod objects;
 pub mod pool;
+pub mod rehearsal;
 pub mod session;
 mod sqlite;
 pub mod streams;

@@ -2,10 +2,11 @@
 //! followed by an audit of what is durable.
 
 use super::fault::{Fault, FaultKind, FaultResult};
+use super::rehearsal::Rehearsal;
 use super::session::Session;
 use super::target::Target;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ pub struct Pool {
     idle: Mutex<Vec<(Session, Instant)>>,
     permits: Semaphore,
     losses: AtomicU64,
+    /// Where statements are kept rather than sent.
+    rehearsal: Option<Arc<Rehearsal>>,
 }
 
 /// A session on loan. Give it back when it is in order; dropped, it is closed.
@@ -29,7 +32,14 @@ impl Pool {
     #[must_use]
     pub fn new(target: Target, sessions: usize) -> Self {
         let sessions = if matches!(target, Target::Sqlite(_)) { 1 } else { sessions };
-        Pool { target, idle: Mutex::default(), permits: Semaphore::new(sessions), losses: AtomicU64::new(0) }
+        let permits = Semaphore::new(sessions);
+        Pool { target, idle: Mutex::default(), permits, losses: AtomicU64::new(0), rehearsal: None }
+    }
+
+    /// The same, of sessions that change nothing, and keep in `rehearsal` what they would have sent.
+    #[must_use]
+    pub fn rehearsing(self, rehearsal: Arc<Rehearsal>) -> Self {
+        Pool { rehearsal: Some(rehearsal), ..self }
     }
 
     /// Where the sessions go.
@@ -48,7 +58,10 @@ impl Pool {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let session = match idle {
             Some((session, since)) if !self.is_stale(since) => session,
-            _ => Session::connect(&self.target).await?,
+            _ => match &self.rehearsal {
+                Some(rehearsal) => Session::rehearse(&self.target, Arc::clone(rehearsal)).await?,
+                None => Session::connect(&self.target).await?,
+            },
         };
         Ok(Loan { session, _permit: permit })
     }

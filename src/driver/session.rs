@@ -3,6 +3,7 @@
 //! Knows how to speak, not what to say: statements are built by `sink` and `checkpoint`.
 
 use super::fault::{Fault, FaultKind, FaultResult};
+use super::rehearsal::{Rehearsal, is_of_no_table};
 use super::target::Target;
 use super::{mysql, mysql_local, sqlite};
 use crate::error::Result;
@@ -139,6 +140,8 @@ pub struct Session {
     max_packet: usize,
     /// How long an answer may take: for ever from SQLite, which is in this process.
     answer_max: Duration,
+    /// Where statements are kept rather than sent.
+    rehearsal: Option<Arc<Rehearsal>>,
 }
 
 impl Session {
@@ -152,17 +155,17 @@ impl Session {
                 let (connection, facts) = mysql_local::connect(mysql).await?;
                 let wire = Wire::Local(Box::new(connection));
                 let (dialect, max_packet) = (facts.dialect, facts.max_packet);
-                Ok(Session { wire, dialect, max_packet, answer_max: mysql.answer_max })
+                Ok(Session { wire, dialect, max_packet, answer_max: mysql.answer_max, rehearsal: None })
             }
             Target::MySql(mysql) => {
                 let (connection, facts) = mysql::connect(mysql).await?;
                 let wire = Wire::MySql(Box::new(connection));
                 let (dialect, max_packet) = (facts.dialect, facts.max_packet);
-                Ok(Session { wire, dialect, max_packet, answer_max: mysql.answer_max })
+                Ok(Session { wire, dialect, max_packet, answer_max: mysql.answer_max, rehearsal: None })
             }
             Target::Sqlite(path) => {
                 let wire = Wire::Sqlite(Box::new(sqlite::connect(path).await?));
-                Ok(Session { wire, dialect: Dialect::Sqlite, max_packet: usize::MAX, answer_max: Duration::MAX })
+                Ok(Session::of_file(wire))
             }
             Target::Null => Err(Fault::new(FaultKind::Other, "0", "null: is no database")),
         }
@@ -183,8 +186,25 @@ impl Session {
     pub async fn look(target: &Target) -> Result<Self> {
         let Target::Sqlite(path) = target else { return Session::open(target).await };
         let connection = sqlite::look(path).await.map_err(|fault| fault.into_error(&format!("opening {target}")))?;
-        let wire = Wire::Sqlite(Box::new(connection));
-        Ok(Session { wire, dialect: Dialect::Sqlite, max_packet: usize::MAX, answer_max: Duration::MAX })
+        Ok(Session::of_file(Wire::Sqlite(Box::new(connection))))
+    }
+
+    /// Connects to change nothing: queries are sent, all other statements are kept in `rehearsal`, and said to have touched
+    /// one row.
+    ///
+    /// # Errors
+    /// The fault of connecting.
+    pub async fn rehearse(target: &Target, rehearsal: Arc<Rehearsal>) -> FaultResult<Self> {
+        let session = match target {
+            Target::Sqlite(path) => Session::of_file(Wire::Sqlite(Box::new(sqlite::look(path).await?))),
+            Target::MySql(_) | Target::Null => Session::connect(target).await?,
+        };
+        Ok(Session { rehearsal: Some(rehearsal), ..session })
+    }
+
+    fn of_file(wire: Wire) -> Self {
+        let (dialect, max_packet, answer_max) = (Dialect::Sqlite, usize::MAX, Duration::MAX);
+        Session { wire, dialect, max_packet, answer_max, rehearsal: None }
     }
 
     /// The server's dialect.
@@ -208,6 +228,10 @@ impl Session {
         statement: &Statement,
         cells: impl Iterator<Item = CellRef<'c>>,
     ) -> FaultResult<Done> {
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.note(statement, cells, self.dialect);
+            return Ok(Done { affected: 1, insert_id: 0 });
+        }
         match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::execute(connection, statement, cells)).await,
             Wire::Local(connection) => {
@@ -224,6 +248,10 @@ impl Session {
     /// The server's fault.
     pub async fn run(&mut self, text: &str) -> FaultResult<()> {
         let text = Statement::new(text.to_owned());
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.note(&text, std::iter::empty(), self.dialect);
+            return Ok(());
+        }
         match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::run(connection, &text)).await,
             Wire::Local(connection) => within(self.answer_max, mysql_local::run(connection, &text)).await,
@@ -237,10 +265,14 @@ impl Session {
     /// The server's fault.
     pub async fn fetch(&mut self, text: &str, cells: &[CellRef<'_>]) -> FaultResult<Vec<Vec<Fetched>>> {
         let text = Statement::new(text.to_owned());
-        match &mut self.wire {
+        let found = match &mut self.wire {
             Wire::MySql(connection) => within(self.answer_max, mysql::fetch(connection, &text, cells)).await,
             Wire::Local(connection) => within(self.answer_max, mysql_local::fetch(connection, &text, cells)).await,
             Wire::Sqlite(connection) => sqlite::fetch(connection, &text, cells).await,
+        };
+        match found {
+            Err(fault) if self.rehearsal.is_some() && is_of_no_table(&fault) => Ok(Vec::new()),
+            found => found,
         }
     }
 

@@ -6,7 +6,7 @@
 //! keeps apart; they stand beside the conversions so that they change together.
 
 use super::spec::{Clock, JsonForm};
-use super::{KeyType, json, time};
+use super::{KeyType, json, spelled, time};
 use crate::model::number::Number;
 use crate::model::rows::Rows;
 use crate::model::value::Value;
@@ -47,6 +47,8 @@ pub(super) enum Conversion {
     DateTime(Clock),
     /// Anything.
     Json(JsonForm),
+    /// Anything, as plain JSON that MySQL would print so.
+    SpelledJson,
 }
 
 /// Why a value did not become a cell.
@@ -129,6 +131,7 @@ pub(super) fn append(conversion: Conversion, value: Value<'_>, rows: &mut Rows) 
             })
         }
         (Conversion::Json(form), value) => rows.text(|out| json::write(value, form, out)),
+        (Conversion::SpelledJson, value) => rows.text(|out| spelled::write(value, out)),
         _ => Err(Fault::Type),
     }
 }
@@ -147,7 +150,7 @@ pub(super) fn accepts(conversion: Conversion, ty: KeyType) -> bool {
             ty == if clock == Clock::Iso { KeyType::S } else { KeyType::N }
         }
         Conversion::Boolean => false,
-        Conversion::Json(_) => true,
+        Conversion::Json(_) | Conversion::SpelledJson => true,
     }
 }
 
@@ -165,7 +168,9 @@ pub(super) fn fixed_by(conversion: Conversion) -> Result<(), &'static str> {
         Conversion::Date(_) => Err("one day has many spellings"),
         Conversion::Double => Err("a double rounds"),
         Conversion::Boolean => Err("a boolean has two values"),
-        Conversion::Text | Conversion::Blob | Conversion::Json(_) => Err("a primary key does not hold it whole"),
+        Conversion::Text | Conversion::Blob | Conversion::Json(_) | Conversion::SpelledJson => {
+            Err("a primary key does not hold it whole")
+        }
     }
 }
 

@@ -58,6 +58,26 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// By table, the column that holds the whole item, as DynamoDB JSON.
+    ///
+    /// # Errors
+    /// `Config` naming a table without one: an item cannot be read back from its rows.
+    pub fn item_columns(&self) -> Result<Vec<usize>> {
+        let column = |(table, plan): (&super::Table, &TablePlan)| {
+            let whole = plan.columns.iter().position(|column| matches!(column, ColumnPlan::Whole));
+            whole.ok_or_else(|| {
+                Error::config(format!(
+                    "table {}: no column holds the whole item, so it cannot be read back from its row: a migration with dual \
+                     writes keeps items as documents (--key, without --mapping)",
+                    table.name
+                ))
+            })
+        };
+        self.tables.iter().zip(&self.plan.tables).map(column).collect()
+    }
+}
+
 fn origin(attribute: &KeyAttribute, key: &[usize], plan: &TablePlan) -> Option<Origin> {
     let whole = plan.checks.iter().filter(|check| check.place.is_whole(&attribute.name));
     let mut fixed = whole.filter_map(|check| match (&check.test, attribute.ty) {

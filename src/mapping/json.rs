@@ -34,7 +34,7 @@ pub(super) fn map_names_fit(map: Map<'_>) -> bool {
     map.iter().all(|(name, value)| name.len() <= MAX_NAME_BYTES && names_fit(value))
 }
 
-fn names_fit(value: Value<'_>) -> bool {
+pub(super) fn names_fit(value: Value<'_>) -> bool {
     match value {
         Value::M(map) => map_names_fit(map),
         Value::L(list) => list.iter().all(names_fit),
@@ -58,7 +58,7 @@ fn write_plain_value(value: Value<'_>, out: &mut Vec<u8>) {
 }
 
 /// A JSON number if that keeps every digit, else a JSON string.
-fn write_number(number: &str, out: &mut Vec<u8>) {
+pub(super) fn write_number(number: &str, out: &mut Vec<u8>) {
     if is_canonical(number) {
         write_canonical(number, out);
     } else if let Ok(number) = Number::parse(number) {

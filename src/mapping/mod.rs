@@ -36,6 +36,7 @@ mod removal;
 mod reshape;
 mod shape;
 mod spec;
+mod spelled;
 mod time;
 
 pub use inverse::SourceKeys;
@@ -151,7 +152,7 @@ pub enum Mapped {
 }
 
 /// A compiled mapping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mapping {
     key: Vec<KeyAttribute>,
     target_key: Vec<KeyAttribute>,

@@ -11,7 +11,7 @@ use crate::model::rows::{CellRef, Rows};
 use crate::model::value::Value;
 
 /// All tables, and the slots that their columns and conditions use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// Top-level attributes that are needed.
     pub(super) slots: Slots,
@@ -22,7 +22,7 @@ pub(super) struct Plan {
 }
 
 /// How one table is filled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TablePlan {
     /// All must hold for an item to be taken.
     pub(super) checks: Vec<Check>,
@@ -35,7 +35,7 @@ pub(super) struct TablePlan {
 }
 
 /// One condition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Check {
     /// Where the value is.
     pub(super) place: Place,
@@ -44,14 +44,14 @@ pub(super) struct Check {
 }
 
 /// A path whose root is a slot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     slot: usize,
     path: Path,
 }
 
 /// How one column is filled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum ColumnPlan {
     /// From an attribute.
     Attribute(AttributePlan),
@@ -64,7 +64,7 @@ pub(super) enum ColumnPlan {
 }
 
 /// How a column is filled from an attribute.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AttributePlan {
     /// Where the value is.
     pub(super) place: Place,

@@ -10,7 +10,7 @@ use crate::model::value::{Item, Value};
 use serde::Serialize;
 
 /// The rules of one mapping.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Reshape {
     /// Attributes to be set, in the order of the file.
     pub(super) rules: Vec<Rule>,
@@ -19,7 +19,7 @@ pub(super) struct Reshape {
 }
 
 /// One attribute of the target.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Rule {
     /// Its name in the target, at the root of the item.
     pub(super) name: String,

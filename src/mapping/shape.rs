@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// The slots of a mapping: one for each top-level attribute that a column or a condition needs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Slots {
     by_name: HashMap<Box<str>, usize, BuildHasherDefault<NameHasher>>,
 }

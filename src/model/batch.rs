@@ -62,7 +62,7 @@ pub struct TableRows {
     /// The rows, in the order of the page.
     pub rows: Rows,
     /// Row numbers sorted by target key, all distinct keys; those of a page of changes without the rows that a later change
-    /// has overtaken.
+    /// has overtaken. Of narrow rows in the order of the page: they are sorted with those of other pages, and their twins found.
     pub order: Vec<u32>,
     /// The key's columns.
     pub key: Vec<usize>,

@@ -28,6 +28,8 @@ pub struct RejectStates {
     pub written: u64,
     /// A retry found a row with its key, and left it.
     pub present: u64,
+    /// A retry found that a live writer has removed it since, and left it so.
+    pub tombstoned: u64,
     /// The mapping of a retry says to skip it.
     pub skipped: u64,
     /// Somebody answers for it.
@@ -46,6 +48,6 @@ impl RejectStates {
     /// Those that are rejects no more.
     #[must_use]
     pub fn settled(&self) -> u64 {
-        self.written + self.present + self.skipped
+        self.written + self.present + self.tombstoned + self.skipped
     }
 }

@@ -31,7 +31,7 @@ enum Cell {
 }
 
 /// Rows of one table. Each row remembers the position of its item in the unit, and the unit too where they are mixed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rows {
     columns: usize,
     cells: Vec<Cell>,

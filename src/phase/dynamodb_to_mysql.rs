@@ -32,6 +32,13 @@ const STEPS: [Step; 7] = [
         writes: Writes { first: New, second: None, joined: false } },
 ];
 
+/// From here on both stores are written. A writer that still wrote to the source alone would leave a key that another has written to
+/// both stale in the target, where the copy keeps it: so all stop in between.
+const fn begins(from: u8, to: u8) -> Move {
+    let conditions = &[WritersFollow, LockHeld, NewIsFresh];
+    Move { from, to, barrier: Some(0), ends_generation: false, conditions }
+}
+
 /// Within the fill steps, and before: DynamoDB is the truth, whatever is in MySQL.
 const fn fills(from: u8, to: u8) -> Move {
     Move { from, to, barrier: None, ends_generation: false, conditions: &[WritersFollow, LockHeld] }
@@ -51,7 +58,7 @@ const fn crosses(from: u8, to: u8, conditions: &'static [Condition]) -> Move {
 const BACK: &[Condition] = &[WritersFollow, LockHeld, NoFault, OldIsSettled];
 
 const MOVES: [Move; 15] = [
-    Move { from: 1, to: 2, barrier: None, ends_generation: false, conditions: &[WritersFollow, LockHeld, NewIsFresh] },
+    begins(1, 2),
     fills(2, 3),
     fills(3, 4),
     fills(3, 2),

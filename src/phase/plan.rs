@@ -164,6 +164,15 @@ impl Plan {
     }
 }
 
+impl Condition {
+    /// Whether an operator may answer for it, since there may be nobody left who could make it hold: a replay that is gone for
+    /// good. All others hold once somebody does what they say, and past a write on record the two stores would never agree.
+    #[must_use]
+    pub fn is_forcible(self) -> bool {
+        self == Condition::ReplaysDone
+    }
+}
+
 impl Step {
     /// The store whose content is the truth.
     #[must_use]

@@ -118,6 +118,9 @@ fn what_a_step_must_have_its_moves_ask_for() {
         assert_eq!(drops_old, asks(Condition::NameTyped), "{one:?}");
         let drops_new = step(one.from).writes.second == Some(Store::New) && step(one.to).writes.second.is_none();
         assert_eq!(drops_new, one.ends_generation, "{one:?}");
+        // no writer writes to one store while another writes to both, unless nobody relies on the second
+        let begins = step(one.from).writes.second.is_none() && step(one.to).writes.second.is_some();
+        assert!(!begins || one.barrier.is_some(), "{one:?}");
         assert!(one.ends_generation || asks(Condition::WritersFollow), "{one:?}");
     }
     assert_eq!(PLAN.out_of(7).count(), 0, "there is no way back from the last step");

@@ -27,6 +27,7 @@ use crate::spill::dir::SpillDir;
 use crate::spill::key::KeyKind;
 use crate::spill::pieces::{self, Piece};
 use crate::spill::run::{Damage, Run};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -183,29 +184,18 @@ impl Clustered {
     async fn sound_runs(&self, dir: &Arc<SpillDir>) -> Result<Option<Vec<Arc<Run>>>> {
         let infos = self.run_infos().await?;
         let dir = Arc::clone(dir);
+        // Nothing else goes on meanwhile: a run on each core.
         let proving = tokio::task::spawn_blocking(move || {
-            let mut runs = Vec::with_capacity(infos.len());
-            let mut lost = Vec::new();
-            for info in infos {
-                let Some(damage) = dir.verify(&info)? else {
-                    runs.push(Arc::new(dir.run(&info)?));
-                    continue;
-                };
-                let damage = match damage {
-                    Damage::Missing => "it is not there".to_owned(),
-                    Damage::Damaged(how) => how,
-                };
-                tracing::warn!(
-                    "sorted run {} in {}: {damage}; its items are read again (was it begun with another --spill-dir?)",
-                    info.name,
-                    dir.path().display()
-                );
-                dir.remove(&info);
-                lost.push(info.name);
-            }
-            Ok::<_, Error>((runs, lost))
+            infos.into_par_iter().map(|info| proved(&dir, info)).collect::<Result<Vec<_>>>()
         });
-        let (runs, lost) = proving.await.map_err(|_| Error::internal("checking the sorted runs died"))??;
+        let proved = proving.await.map_err(|_| Error::internal("checking the sorted runs died"))??;
+        let (mut runs, mut lost) = (Vec::with_capacity(proved.len()), Vec::new());
+        for proved in proved {
+            match proved {
+                Ok(run) => runs.push(Arc::new(run)),
+                Err(name) => lost.push(name),
+            }
+        }
         if lost.is_empty() {
             return Ok(Some(runs));
         }
@@ -295,6 +285,22 @@ impl Clustered {
         };
         tables.map(shape).collect()
     }
+}
+
+/// A sorted run that is what was written; of any other the name, once it is told and removed.
+fn proved(dir: &SpillDir, info: RunInfo) -> Result<std::result::Result<Run, String>> {
+    let Some(damage) = dir.verify(&info)? else { return dir.run(&info).map(Ok) };
+    let damage = match damage {
+        Damage::Missing => "it is not there".to_owned(),
+        Damage::Damaged(how) => how,
+    };
+    tracing::warn!(
+        "sorted run {} in {}: {damage}; its items are read again (was it begun with another --spill-dir?)",
+        info.name,
+        dir.path().display()
+    );
+    dir.remove(&info);
+    Ok(Err(info.name))
 }
 
 fn lost_again(dir: &SpillDir) -> Error {

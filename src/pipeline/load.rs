@@ -78,6 +78,7 @@ const END: &str = "end";
 /// # Errors
 /// The first fatal error, after everybody has stopped.
 pub async fn run(loading: Arc<Loading>) -> Result<Ended> {
+    loading.work.halt().run_until_cancelled(super::look(&*loading.sink, &*loading.monitor)).await;
     let processes = loading.work.heartbeat(loading.lease).await?;
     let beat = {
         let loading = Arc::clone(&loading);

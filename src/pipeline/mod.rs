@@ -166,6 +166,10 @@ impl Flow {
 /// # Errors
 /// The first fatal error, after everybody has stopped.
 pub async fn run(flow: Arc<Flow>) -> Result<Ended> {
+    if let Outlet::Target(sink) = &flow.outlet {
+        // nothing is written to a target that bears too much already
+        flow.stop.run_until_cancelled(look(&**sink, &*flow.monitor)).await;
+    }
     let processes = flow.work.heartbeat(flow.options.lease).await?;
     flow.share_among(processes);
     let lanes: Vec<_> =
@@ -229,13 +233,17 @@ async fn look_after(flow: Arc<Flow>, reading: Arc<reader::Reading>, all_read: Ca
     }
 }
 
-/// Has the sink look after its target.
+/// Has the sink look after its target, again and again.
 async fn tend(sink: &dyn Sink, monitor: &dyn Monitor) {
     loop {
-        sink.tend().await;
-        monitor.event(&Event::TargetLimited { by: sink.limited_by().as_deref() });
         tokio::time::sleep(TEND_EVERY).await;
+        look(sink, monitor).await;
     }
+}
+
+async fn look(sink: &dyn Sink, monitor: &dyn Monitor) {
+    sink.tend().await;
+    monitor.event(&Event::TargetLimited { by: sink.limited_by().as_deref() });
 }
 
 /// Extends the lease three times as often as it needs. `share` is told whenever another number of processes than `known`

@@ -42,7 +42,8 @@ impl Transform {
         Ok(Transform { pool, mapping, narrow, changes })
     }
 
-    /// Decodes, maps and sorts a page.
+    /// Decodes, maps and sorts a page; of rows that become narrow the order is left to whoever sorts them with those of other
+    /// pages, and finds their twins.
     ///
     /// # Errors
     /// `Refused` when two items of the page have the same target key; see [`encode`].
@@ -50,14 +51,15 @@ impl Transform {
         let (sender, receiver) = oneshot::channel();
         let (mapping, narrow, unit_name) = (Arc::clone(&self.mapping), self.narrow.clone(), unit_name.to_owned());
         let encode = if self.changes { changes::encode } else { encode };
+        let changes = self.changes;
         self.pool.spawn(move || {
             // Nobody waits any more when the run was stopped: then the page is not worth the work.
             if !sender.is_closed() {
-                let batch = DECODER.with_borrow_mut(|decoder| encode(page, &mapping, decoder, &unit_name));
-                let batch = match &narrow {
-                    Some(narrow) => batch.map(|batch| narrowed(narrow, batch)),
-                    None => batch,
-                };
+                let batch = DECODER.with_borrow_mut(|decoder| match &narrow {
+                    Some(narrow) if !changes => Ok(narrowed(narrow, mapped(page, &mapping, decoder))),
+                    Some(narrow) => encode(page, &mapping, decoder, &unit_name).map(|batch| narrowed(narrow, batch)),
+                    None => encode(page, &mapping, decoder, &unit_name),
+                });
                 drop(sender.send(batch));
             }
         });
@@ -81,6 +83,15 @@ fn narrowed(narrow: &Narrow, mut batch: Batch) -> Batch {
 /// `Refused`, naming both items, when two of the page have one target key: the mapping's key is wrong, since items of
 /// one partition key are neighbours in a data file and would quietly merge in the target.
 pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &str) -> Result<Batch> {
+    let mut batch = mapped(page, mapping, decoder);
+    for (table, rows) in mapping.tables().iter().zip(&mut batch.tables) {
+        rows.order = sorted(table, &rows.rows, rows.rows.sorted(&table.key), unit_name)?;
+    }
+    Ok(batch)
+}
+
+/// Decodes and maps every line of `page`; the rows are in its order.
+fn mapped(page: Page, mapping: &Mapping, decoder: &mut Decoder) -> Batch {
     let mut mapper: Mapper<'_> = mapping.mapper();
     let mut rows: Vec<Rows> = mapping.tables().iter().map(|table| Rows::new(table.columns.len())).collect();
     if let ([table], [rows]) = (mapping.tables(), rows.as_mut_slice()) {
@@ -99,12 +110,11 @@ pub fn encode(page: Page, mapping: &Mapping, decoder: &mut Decoder, unit_name: &
             }
         }
     }
-    let mut tables = Vec::with_capacity(rows.len());
-    for (table, rows) in mapping.tables().iter().zip(rows) {
-        let order = sorted(table, &rows, rows.sorted(&table.key), unit_name)?;
-        tables.push(TableRows { rows, order, key: table.key.clone() });
-    }
-    Ok(Batch { page, tables, rejects, skipped, feed: Feed::Page, changes: None })
+    let tables = mapping.tables().iter().zip(rows).map(|(table, rows)| {
+        let order = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
+        TableRows { rows, order, key: table.key.clone() }
+    });
+    Batch { page, tables: tables.collect(), rejects, skipped, feed: Feed::Page, changes: None }
 }
 
 /// The order, which is by key, once it is proved that no two rows of it have the same.

@@ -16,6 +16,7 @@ pub mod load_method;
 mod removal;
 pub mod replay;
 pub mod scan;
+pub mod single;
 pub mod sql;
 mod statements;
 pub mod stored;

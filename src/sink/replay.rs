@@ -43,6 +43,8 @@ enum Stop {
     Fault(Fault),
     Error(Error),
     Stale,
+    /// By table, those of the rows that were written which a live writer has removed since.
+    Tombstoned(Vec<Vec<u32>>),
 }
 
 impl From<Fault> for Stop {
@@ -73,10 +75,11 @@ impl SqlSink {
         // No claim: the rejects' rows are what is proved.
         let commit = Commit { fence: Fence { unit: span.unit, epoch: 0 }, span, in_order: false };
         let mut waits = Waits::new(commit);
+        let mut dead = vec![Vec::new(); batch.tables.len()];
         loop {
             let fault = match self.pool.take().await {
                 Err(fault) => fault,
-                Ok(mut loan) => match self.settle(&mut loan.session, rows, batch, places, retry).await {
+                Ok(mut loan) => match self.settle(&mut loan.session, rows, (batch, &dead), places, retry).await {
                     Ok(()) => {
                         self.pool.give_back(loan);
                         return Ok(Replayed::Settled);
@@ -90,6 +93,10 @@ impl SqlSink {
                             Stop::Fault(fault) => fault,
                             Stop::Error(error) => return Err(error),
                             Stop::Stale => return Ok(Replayed::Stale),
+                            Stop::Tombstoned(named) => {
+                                dead.iter_mut().zip(named).for_each(|(dead, named)| dead.extend(named));
+                                continue;
+                            }
                         }
                     }
                 },
@@ -98,12 +105,12 @@ impl SqlSink {
         }
     }
 
-    /// One attempt.
+    /// One attempt, which leaves out the rows of `dead`.
     async fn settle(
         &self,
         session: &mut Session,
         rows: Rows<'_>,
-        batch: &Batch,
+        (batch, dead): (&Batch, &[Vec<u32>]),
         places: &[Place],
         retry: &Retry,
     ) -> Result<(), Stop> {
@@ -119,7 +126,10 @@ impl SqlSink {
         let ended = match rows {
             Rows::None => Vec::new(),
             Rows::Ended(ended) => ended.to_vec(),
-            Rows::Batch => self.write_batch(session, batch, places).await?,
+            Rows::Batch => {
+                retries::remembers_removals(session, retry, &self.names).await?.map_err(Stop::Error)?;
+                self.write_batch(session, (batch, dead), places).await?
+            }
         };
         self.monitor.event(&Event::RowsWritten { span });
         let ended: Vec<(Place, Retried)> = places.iter().copied().zip(ended).collect();
@@ -130,37 +140,56 @@ impl SqlSink {
     }
 
     /// Writes the rows of all tables; how each item ended.
-    async fn write_batch(&self, session: &mut Session, batch: &Batch, places: &[Place]) -> Result<Vec<Retried>, Stop> {
+    async fn write_batch(
+        &self,
+        session: &mut Session,
+        (batch, dead): (&Batch, &[Vec<u32>]),
+        places: &[Place],
+    ) -> Result<Vec<Retried>, Stop> {
         // An item without a row and without a reject is one that the mapping skips.
         let mut ended = vec![Retried::Skipped; places.len()];
         for reject in &batch.rejects {
             self.reject(reject, &mut ended);
         }
-        for table in 0..batch.tables.len() {
-            self.write_rows(session, batch, table, places, &mut ended).await?;
+        let mut named = vec![Vec::new(); batch.tables.len()];
+        for (table, rows) in batch.tables.iter().enumerate() {
+            let order: Vec<u32> = rows.order.iter().copied().filter(|row| !dead[table].contains(row)).collect();
+            self.write_rows(session, batch, (table, &order), places, &mut ended).await?;
+            // only now: whoever removes one of them later finds it there
+            named[table] = self.tombstones.named(session, table, rows, &order).await?;
+        }
+        if !named.iter().all(Vec::is_empty) {
+            return Err(Stop::Tombstoned(named));
+        }
+        for (rows, dead) in batch.tables.iter().zip(dead) {
+            for row in dead {
+                if let Some(ended) = at(&mut ended, rows.rows.position(*row as usize)) {
+                    *ended = Retried::Tombstoned;
+                }
+            }
         }
         Ok(ended)
     }
 
-    /// Writes the rows of one table: all at once, and if some are there already, each by itself to see which.
+    /// Writes rows of one table: all at once, and if some are there already, each by itself to see which.
     async fn write_rows(
         &self,
         session: &mut Session,
         batch: &Batch,
-        table: usize,
+        (table, order): (usize, &[u32]),
         places: &[Place],
         ended: &mut [Retried],
     ) -> Result<(), Stop> {
         let rows = &batch.tables[table];
-        if rows.order.is_empty() {
+        if order.is_empty() {
             return Ok(());
         }
         session.run(SAVEPOINT).await?;
-        if self.write_some(session, batch, table, &rows.order, ended).await? == 0 {
+        if self.write_some(session, batch, table, order, ended).await? == 0 {
             return Ok(());
         }
         session.run(GO_BACK).await?;
-        for row in &rows.order {
+        for row in order {
             if self.write_some(session, batch, table, &[*row], ended).await? == 0 {
                 continue;
             }

@@ -134,13 +134,13 @@ impl ScannedTable {
         session: &mut Session,
         query: &(dyn Fn(&str) -> String + Send + Sync),
         range: &KeyBounds,
-    ) -> FaultResult<(u64, Option<String>)> {
+    ) -> FaultResult<(u64, Option<Vec<u8>>)> {
         let (conditions, cells) = self.conditions(range);
         let sql = query(&format!("{}{conditions}", self.name));
         let rows = session.fetch(&sql, &cells).await?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-        let count = row.first().and_then(Fetched::int).and_then(|count| u64::try_from(count).ok());
-        Ok((count.unwrap_or(0), row.get(1).and_then(Fetched::text)))
+        let mut row = rows.into_iter().next().unwrap_or_default().into_iter();
+        let count = row.next().and_then(|count| count.int()).and_then(|count| u64::try_from(count).ok());
+        Ok((count.unwrap_or(0), row.next().and_then(Fetched::bytes)))
     }
 
     fn selected(&self, columns: Columns) -> Vec<&Selected> {

@@ -11,6 +11,7 @@ use super::run::Verify;
 use super::settle::{Settled, Settler};
 use crate::checkpoint::certificates;
 use crate::checkpoint::differences::Tally;
+use crate::checkpoint::phases::mending::MendLock;
 use crate::driver::session::Session;
 use crate::error::{Error, Result};
 use crate::model::difference::Verdict;
@@ -77,7 +78,9 @@ impl Verify {
         monitor.event(&Event::LookBegun { keys });
         let pair = self.pair();
         let sides = pair.sides()?;
-        let mender = if after.repair { Some(pair.mender(after.delete_extras)?) } else { None };
+        // taken when the verification began, and perhaps by another since
+        let lock = if after.repair { self.mend_lock().await? } else { None };
+        let mender = if after.repair { Some(pair.mender(after.delete_extras, lock)?) } else { None };
         let run = self.rejecting_run();
         let settler = Settler {
             docket: &self.checkpoint,
@@ -91,6 +94,19 @@ impl Verify {
             monitor: &**monitor,
         };
         settler.run(stop).await
+    }
+
+    /// The backfill lock, where rows of a migration's target are to be mended.
+    ///
+    /// # Errors
+    /// `Refused` when they may not be; of the database.
+    pub(super) async fn mend_lock(&self) -> Result<Option<MendLock>> {
+        if !self.options.after.repair || self.copy.is_some() {
+            return Ok(None);
+        }
+        let (table, stands_still) = (&self.source.description().table, self.source.lookup().is_none());
+        let lease = self.options.pipeline.lease;
+        MendLock::take(&self.target, table, &self.rejecting_run(), (lease, stands_still)).await
     }
 
     /// Both sides, as looking again takes them.

@@ -4,11 +4,12 @@
 use super::options::{Level, Options, Sample};
 use crate::checkpoint::run::{Settings, TargetTable};
 use crate::checkpoint::schema::MAX_NAME;
-use crate::compare::narrow::Digests;
+use crate::compare::narrow::{Digests, Narrow};
 use crate::compare::server::ServerText;
 use crate::driver::pool::Pool;
 use crate::error::Result;
 use crate::mapping::Mapping;
+use crate::model::dialect::Dialect;
 use crate::model::page::Unit;
 use crate::sink::destination::{Destination, Facts};
 use crate::sink::inspect::{Create, Inspected};
@@ -64,6 +65,22 @@ pub(super) fn digests(
         Level::Digest => Digests::Both(texts()),
         Level::Full => Digests::Canonical,
     }
+}
+
+/// What rows become before they are sorted. JSON is mapped to the text that MySQL prints of it, where that is digested.
+pub(super) fn narrow(
+    mapping: &Arc<Mapping>,
+    destination: &Destination,
+    facts: &Facts,
+    level: Level,
+    stands_still: bool,
+) -> Narrow {
+    let mapping = match (level, facts.dialect) {
+        (Level::Digest, Dialect::MySql) => Arc::new(mapping.spelled()),
+        _ => Arc::clone(mapping),
+    };
+    let digests = digests(&mapping, destination, facts, level, stands_still);
+    Narrow::new(mapping, digests)
 }
 
 /// The fingerprint and the defaults of a new verification.

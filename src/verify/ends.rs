@@ -6,6 +6,7 @@ use super::items::{ExportItems, LiveItems};
 use super::mend::{Mender, TableMender};
 use super::mend_items::ItemMender;
 use super::sides::{Ends, Items};
+use crate::checkpoint::phases::mending::MendLock;
 use crate::driver::pool::Pool;
 use crate::error::Result;
 use crate::mapping::Mapping;
@@ -81,16 +82,16 @@ impl Pair {
         Ok(Arc::new(Ends::new(items, held, Arc::clone(&self.mapping))))
     }
 
-    /// What mends the target.
+    /// What mends the target; amid a migration under its `lock`.
     ///
     /// # Errors
     /// As [`sides`](Pair::sides).
-    pub fn mender(&self, deletes_extras: bool) -> Result<Box<dyn Mender>> {
+    pub fn mender(&self, deletes_extras: bool, lock: Option<MendLock>) -> Result<Box<dyn Mender>> {
         let (live, mapping) = (self.live_items()?, Arc::clone(&self.mapping));
         Ok(match &self.target {
             TargetEnd::Sql(pool, dialect) => {
                 let tables = Tables::new(Arc::clone(pool), &mapping, *dialect);
-                Box::new(TableMender { tables, mapping, live, deletes_extras })
+                Box::new(TableMender { tables, mapping, live, deletes_extras, lock })
             }
             TargetEnd::Items(end) => {
                 Box::new(ItemMender { writes: Arc::clone(&end.writes), mapping, live, deletes_extras })

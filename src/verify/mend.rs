@@ -26,6 +26,7 @@
 use super::held::Tables;
 use super::items::LiveItems;
 use super::sides::{LOOKED_AT_ONCE, Line, Seen, mapped, pause, seen};
+use crate::checkpoint::phases::mending::MendLock;
 use crate::compare::Comparison;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::session::{BoxFuture, Session};
@@ -88,6 +89,8 @@ pub(super) struct TableMender {
     /// None where the source stands still: then what was seen of it holds.
     pub(super) live: Option<LiveItems>,
     pub(super) deletes_extras: bool,
+    /// Of a migration's target: without it nothing is mended.
+    pub(super) lock: Option<MendLock>,
 }
 
 /// A row of a transaction on its way.
@@ -192,7 +195,15 @@ impl TableMender {
         turn: Option<Turn<'_>>,
         wanted: &[Wanted<'_>],
     ) -> std::result::Result<Vec<Mended>, Stopped> {
+        if let Some(lock) = &self.lock {
+            lock.extend(session).await?;
+        }
         session.begin().await?;
+        if let Some(lock) = &self.lock
+            && !lock.prove(session).await?
+        {
+            return Err(Stopped::Error(lock.lost()));
+        }
         let mut held = Vec::with_capacity(wanted.len());
         for one in wanted {
             held.push(self.hold(session, one).await?);

@@ -6,7 +6,7 @@
 //! on where it was. One that was finished begins anew: both sides may have changed since.
 
 use super::after::Looked;
-use super::bound::{COPY_PREFIX, NAME_PREFIX, altered, digests, inspect, items_of, name, settings};
+use super::bound::{COPY_PREFIX, NAME_PREFIX, altered, digests, inspect, items_of, name, narrow, settings};
 use super::items_copy::{ItemsCopy, ReadBack};
 use super::options::{Level, Options, Sample, check};
 use super::report::{Verdicts, VerifyReport, VerifyStatus};
@@ -98,8 +98,7 @@ impl Verify {
         }
         let source: Arc<dyn Source> = Arc::from(source);
         let stands_still = source.description().exact;
-        let digests = digests(&mapping, &destination, &facts, options.level, stands_still);
-        let narrow = Arc::new(Narrow::new(Arc::clone(&mapping), digests));
+        let narrow = Arc::new(narrow(&mapping, &destination, &facts, options.level, stands_still));
         let settings = settings(&source, &mapping, &destination, tables, &options);
         let (state, before) = (RunState::New, Counts::default());
         let mut verify = Verify {
@@ -120,6 +119,9 @@ impl Verify {
         };
         // Refused before anything is read: what cannot be looked up cannot be looked at again.
         verify.pair().sides()?;
+        if matches!(verify.destination, Destination::Sql(_)) {
+            verify.mend_lock().await?;
+        }
         verify.settings.begun_us = Some(verify.now().await?);
         verify.bind().await?;
         verify.bind_copy(back, &name(COPY_PREFIX, &table)).await?;
@@ -319,7 +321,7 @@ impl Verify {
         (options.seed, options.page_bytes) = (self.settings.seed, self.settings.page_bytes);
         Clustered {
             source: Arc::clone(&self.source),
-            mapping: Arc::clone(&self.mapping),
+            mapping: self.narrow.mapping(),
             checkpoint: self.checkpoint.clone(),
             pool: Arc::clone(&self.state_pool),
             options,

@@ -19,7 +19,7 @@ fn kill_underway(orders: &Orders, kind: Kind, flush: u8, rounds: u32) -> u64 {
         server.kill();
         std::thread::sleep(while_below(rng, Duration::from_millis(300)));
         server.restart();
-        let mut outcome = running.wait(Duration::from_secs(120));
+        let mut outcome = running.wait(Duration::from_secs(300));
         cut += u64::from(outcome.number("/process/connections_lost") > 0);
         lost += outcome.number("/process/items_lost_by_server");
         if outcome.code() == Some(6) {

@@ -2,7 +2,7 @@
 
 use crate::support::orders::{Orders, Place, block_on};
 use crate::support::servers::execute;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_stopped_run_drains_exits_4_and_is_resumed() {
@@ -45,10 +45,10 @@ fn a_second_signal_ends_it_at_once_and_costs_nothing() {
             running.wait_to_say("stopping");
             tokio::time::sleep(Duration::from_millis(300)).await;
             assert!(!running.has_ended(), "it waits for what is in flight: {}", running.said());
-            let began = Instant::now();
             running.signal("TERM");
-            let outcome = running.wait(Duration::from_secs(10));
-            assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+            let outcome = running.wait(Duration::from_secs(120));
+            // an orderly stop, which it would come to when the server gives up waiting, ends with a report
+            assert!(outcome.report.is_null(), "{}", outcome.report);
             execute(&mut holder, "ROLLBACK").await;
             outcome
         });

@@ -250,7 +250,7 @@ pub(super) async fn pair(source: Arc<dyn Source>, mapping: Arc<Mapping>, target:
 /// Settles what is open; mends it, if `mend` says whether extras may be deleted.
 pub(super) async fn settle(pair: &Pair, docket: &dyn Docket, patience: Patience, mend: Option<bool>) {
     let sides = pair.sides().unwrap();
-    let mender = mend.map(|deletes| pair.mender(deletes).unwrap());
+    let mender = mend.map(|deletes| pair.mender(deletes, None).unwrap());
     let settler = Settler {
         docket,
         sides: &*sides,

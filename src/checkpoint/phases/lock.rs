@@ -5,13 +5,13 @@
 //! none does afterwards. A load pays nothing for it. The lease only decides when taking over is polite. The database's clock
 //! decides about it.
 
-use super::Phases;
+use super::{Phases, interlocks};
 use crate::checkpoint::ledger::number;
 use crate::checkpoint::run::{big, text};
 use crate::checkpoint::schema::{exists, for_share, for_update, now_us, types};
 use crate::driver::fault::FaultResult;
 use crate::driver::session::{Session, Statement};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::dialect::Dialect;
 use serde::Serialize;
 use std::time::Duration;
@@ -59,42 +59,53 @@ impl Phases {
     /// Takes the lock for a run, or has it for longer: nobody else holds it, or their lease is over.
     ///
     /// # Errors
-    /// Of the database.
+    /// `Refused` when another tool's table, which mirrors ours, says that somebody else holds it; of the database.
     pub async fn take_lock(&self, run: &str, lease: Duration) -> Result<Taken> {
         let during = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
-        let context = (self.migration(), run, during);
-        self.base
-            .retrying("taking the backfill lock", &context, |session, (name, run, during)| {
-                Box::pin(async move {
-                    session.begin().await?;
-                    let taken = take(session, name, run, *during).await?;
-                    session.commit().await?;
-                    Ok(taken)
-                })
+        let context = (self.migration(), self.mirror.as_deref(), run, during);
+        let taken = self.base.retrying("taking the backfill lock", &context, |session, (name, other, run, during)| {
+            Box::pin(async move {
+                session.begin().await?;
+                let before = held(session, name, "").await?.map(|lock| lock.run);
+                let taken = take(session, name, run, *during).await?;
+                if matches!(taken, Taken::Ours(_)) {
+                    let holders = (before, Some((*run).to_owned()));
+                    if let Some(foreign) = interlocks::mirror_holder(session, name, *other, holders).await? {
+                        session.rollback().await?;
+                        return Ok(Err(foreign));
+                    }
+                }
+                session.commit().await?;
+                Ok(Ok(taken))
             })
-            .await
+        });
+        taken.await?.map_err(Error::refused)
     }
 
     /// Gives the lock back, whoever asks; whether that run held it.
     ///
     /// # Errors
-    /// Of the database.
+    /// As of [taking](Phases::take_lock) it.
     pub async fn release_lock(&self, run: &str) -> Result<bool> {
-        let context = (self.migration(), run);
-        self.base
-            .retrying("releasing the backfill lock", &context, |session, (name, run)| {
-                Box::pin(async move {
-                    session.begin().await?;
-                    let before = held(session, name, for_update(session.dialect())).await?;
-                    let is_its = before.is_some_and(|lock| lock.run == *run);
-                    if is_its {
-                        release(session, name).await?;
+        let context = (self.migration(), self.mirror.as_deref(), run);
+        let released = self.base.retrying("releasing the backfill lock", &context, |session, (name, other, run)| {
+            Box::pin(async move {
+                session.begin().await?;
+                let before = held(session, name, for_update(session.dialect())).await?;
+                let is_its = before.is_some_and(|lock| lock.run == *run);
+                if is_its {
+                    release(session, name).await?;
+                    let holders = (Some((*run).to_owned()), None);
+                    if let Some(foreign) = interlocks::mirror_holder(session, name, *other, holders).await? {
+                        session.rollback().await?;
+                        return Ok(Err(foreign));
                     }
-                    session.commit().await?;
-                    Ok(is_its)
-                })
+                }
+                session.commit().await?;
+                Ok(Ok(is_its))
             })
-            .await
+        });
+        released.await?.map_err(Error::refused)
     }
 }
 
@@ -110,7 +121,7 @@ pub(super) async fn release(session: &mut Session, migration: &str) -> FaultResu
 }
 
 /// Another epoch for every unit of a run: whoever has proved the old one is waited for.
-async fn void_claims(session: &mut Session, run: &str) -> FaultResult<()> {
+pub(super) async fn void_claims(session: &mut Session, run: &str) -> FaultResult<()> {
     if !exists(session, "_transvase_fences").await? {
         return Ok(());
     }
@@ -156,7 +167,7 @@ pub async fn prove(session: &mut Session, migration: &str, epoch: u64) -> FaultR
     })
 }
 
-async fn held(session: &mut Session, migration: &str, lock: &str) -> FaultResult<Option<Lock>> {
+pub(super) async fn held(session: &mut Session, migration: &str, lock: &str) -> FaultResult<Option<Lock>> {
     let now = now_us(session.dialect());
     let sql = format!(
         "SELECT run, epoch, until_us - {now} FROM _transvase_locks WHERE migration = ? AND run IS NOT NULL{lock}"

@@ -123,7 +123,8 @@ impl Phases {
             .await
     }
 
-    /// Puts a fault on record: until it is cleared, the source of truth does not change back.
+    /// Puts a fault on record: until it is cleared, the source of truth does not change back. The same of the same instance is on record
+    /// once.
     ///
     /// # Errors
     /// Of the database.
@@ -131,12 +132,14 @@ impl Phases {
         self.base
             .retrying("recording a fault", &(self.migration(), who, what), |session, (name, who, what)| {
                 Box::pin(async move {
+                    // one whose answer was lost is there already
                     let sql = format!(
                         "INSERT INTO _transvase_faults (migration, fault, at_us, who, what) \
-                         SELECT ?, COALESCE(MAX(fault), 0) + 1, {}, ?, ? FROM _transvase_faults WHERE migration = ?",
+                         SELECT ?, COALESCE(MAX(fault), 0) + 1, {}, ?, ? FROM _transvase_faults WHERE migration = ? \
+                         HAVING COUNT(CASE WHEN who = ? AND what = ? AND cleared_us IS NULL THEN 1 END) = 0",
                         now_us(session.dialect())
                     );
-                    let cells = [text(name), text(who), text(what), text(name)];
+                    let cells = [text(name), text(who), text(what), text(name), text(who), text(what)];
                     session.execute(&Statement::new(sql), cells.into_iter()).await.map(drop)
                 })
             })

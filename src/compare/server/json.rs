@@ -203,6 +203,11 @@ fn put_string(spelled: Spelled<'_>, out: &mut Vec<u8>) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::{Mapped, Mapping};
+    use crate::model::decode::Decoder;
+    use crate::model::rows::{CellRef, Rows};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     fn printed(json: &str) -> Option<String> {
         let mut out = b"before".to_vec();
@@ -243,6 +248,54 @@ mod tests {
         }
         for json in ["", "{", "[1 2]", "\"0123456789abcdefgh", "{\"a\"}", "{\"a\\x\":1}", "1]"] {
             assert_eq!(printed(json), None, "{json}");
+        }
+    }
+
+    /// An attribute's value, and text that tempts: controls, quotes, names of one length in any order.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let text = "[\\x00-\\x1f\"\\\\/aé😀]{0,5}";
+        let number = prop_oneof!["-?[1-9][0-9]{0,20}", "0\\.[1-9]{1,3}", Just("1E3".to_owned())];
+        let leaf = prop_oneof![
+            Just(json!({"NULL": true})),
+            any::<bool>().prop_map(|value| json!({"BOOL": value})),
+            text.prop_map(|text| json!({"S": text})),
+            number.prop_map(|number| json!({"N": number})),
+            prop::collection::btree_set(text, 1..4).prop_map(|set| json!({"SS": set})),
+            prop::collection::btree_set("[1-9][0-9]?", 1..4).prop_map(|set| json!({"NS": set})),
+            Just(json!({"B": "AQ=="})),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|list| json!({"L": list})),
+                // by bytes, as a map here has them: names of two lengths are out of order
+                prop::collection::btree_map("[\\x08\\x0c\"abé]{1,3}", inner, 0..5)
+                    .prop_map(|members| json!({"M": members})),
+            ]
+        })
+    }
+
+    fn mapped(mapping: &Mapping, line: &str) -> Vec<u8> {
+        let mut rows = [Rows::new(2)];
+        let mapped = Decoder::default()
+            .decode(line.as_bytes(), |item| mapping.mapper().map(item, line.as_bytes(), 0, &mut rows))
+            .unwrap();
+        assert_eq!(mapped, Mapped::Row(0));
+        let CellRef::Text(json) = rows[0].cell(0, 1) else { panic!("no text") };
+        json.to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_mapping_spells_is_what_is_printed_of_what_it_writes(value in any_value()) {
+            let column = |name: &str, more: &str| format!("[[table.column]]\nname = \"{name}\"\n{more}\n");
+            let file = "key = \"k:S\"\n[[table]]\nname = \"t\"\n".to_owned()
+                + &column("k", "type = \"varchar(9)\"\nkey = true")
+                + &column("v", "type = \"json\"\njson = \"plain\"");
+            let mapping = Mapping::parse(&file, "t.toml").unwrap();
+            let line = json!({"Item": {"k": {"S": "x"}, "v": value}}).to_string();
+            let (plain, spelled) = (mapped(&mapping, &line), mapped(&mapping.spelled(), &line));
+            prop_assert_eq!(printed(std::str::from_utf8(&plain).unwrap()).unwrap(), String::from_utf8(spelled).unwrap());
+            prop_assert!(mapping.spelled().is_spelled(0, 1) && !mapping.spelled().is_spelled(0, 0) && !mapping.is_spelled(0, 1));
         }
     }
 }

@@ -27,6 +27,17 @@ pub struct Change<'a> {
     pub remove: Vec<&'a str>,
 }
 
+/// What must hold of the item that is there, whole items being written or deleted.
+#[derive(Clone, Copy, Debug)]
+pub enum Condition<'a> {
+    /// None is there; the name of the partition key.
+    Absent(&'a str),
+    /// One is; the name of the partition key.
+    Present(&'a str),
+    /// One is, and has this attribute with this value, in DynamoDB's notation.
+    Has(&'a str, &'a Value),
+}
+
 /// An expression that grows, with what its placeholders stand for.
 #[derive(Default)]
 struct Placeholders {
@@ -106,6 +117,27 @@ pub(super) fn delete(table: &str, (partition_key, key): (&str, &Value), expected
     placeholders.body(table, key, body.into_iter().collect())
 }
 
+/// The body of a PutItem or a DeleteItem: `whole` is its `Item` or its `Key`, with that name.
+pub(super) fn whole(table: &str, (member, object): (&str, &Value), condition: Option<Condition<'_>>) -> Vec<u8> {
+    let mut placeholders = Placeholders::default();
+    let condition = condition.map(|condition| match condition {
+        Condition::Absent(key) => format!("attribute_not_exists({})", placeholders.name(key)),
+        Condition::Present(key) => format!("attribute_exists({})", placeholders.name(key)),
+        Condition::Has(name, value) => format!("{}={}", placeholders.name(name), placeholders.value(value)),
+    });
+    let mut body = Map::new();
+    body.insert("TableName".into(), Value::from(table));
+    body.insert(member.into(), object.clone());
+    if let Some(condition) = condition {
+        body.insert("ConditionExpression".into(), Value::from(condition));
+        body.insert("ExpressionAttributeNames".into(), Value::Object(placeholders.names));
+    }
+    if !placeholders.values.is_empty() {
+        body.insert("ExpressionAttributeValues".into(), Value::Object(placeholders.values));
+    }
+    Value::Object(body).to_string().into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +167,20 @@ mod tests {
         let body = parsed(&delete("t", ("pk", &key), &Expected::default()));
         assert_eq!(body["ConditionExpression"], "attribute_exists(#0)");
         assert!(body.get("ExpressionAttributeValues").is_none());
+    }
+
+    #[test]
+    fn a_whole_item_is_written_on_no_condition_or_on_one() {
+        let (item, one) = (json!({"pk": {"S": "k"}}), json!({"N": "1"}));
+        let bare = parsed(&whole("t", ("Item", &item), None));
+        assert_eq!(bare, json!({"TableName": "t", "Item": item}));
+        let has = parsed(&whole("t", ("Key", &item), Some(Condition::Has("size", &one))));
+        assert_eq!((&has["Key"], &has["ConditionExpression"]), (&item, &json!("#0=:0")));
+        assert_eq!(has["ExpressionAttributeNames"], json!({"#0": "size"}));
+        assert_eq!(has["ExpressionAttributeValues"], json!({":0": one}));
+        let absent = parsed(&whole("t", ("Item", &item), Some(Condition::Absent("pk"))));
+        assert_eq!(absent["ConditionExpression"], "attribute_not_exists(#0)");
+        assert!(absent.get("ExpressionAttributeValues").is_none());
     }
 
     #[test]

@@ -264,6 +264,7 @@ impl LineageReader {
     fn page(&mut self, items: u64, bytes: Vec<u8>) -> Result<Read> {
         let span = Span { unit: self.unit, from: self.position, to: self.position + items };
         self.position = span.to;
+        self.shared.watch().hands_out(self.unit, span.to);
         Ok(Read::Page(Page { span, bytes, reached: Some(self.lineage.text()?), half_units: 0 }))
     }
 
@@ -296,6 +297,7 @@ impl LineageReader {
     fn idle(&mut self, known: &Known) -> Read {
         let shared = Arc::clone(&self.shared);
         let awaits = self.lineage.awaits(&known.tree);
+        shared.watch().awaits(self.unit, awaits);
         if self.cursors.is_empty() && known.disabled && known.generation > self.stale {
             shared.watch().catches_up(self.unit);
             return Read::End;

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// are held up, and it is behind since then.
 const QUIET: u64 = 60;
 
+/// A shard that had nothing more so few seconds ago is one that the reader is abreast of.
+const ABREAST: u64 = 5;
+
 /// What the readers of all lineages tell of themselves.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -18,6 +21,12 @@ pub(super) struct Watch {
     caught_up: BTreeSet<UnitId>,
     /// Lineages of which all is read that was made before the moment up to which one follows.
     passed: BTreeSet<UnitId>,
+    /// Lineages of which a shard has ended, and what continues it is not read yet.
+    awaiting: BTreeSet<UnitId>,
+    /// Lineages that were opened.
+    opened: BTreeSet<UnitId>,
+    /// By lineage: how many changes were handed out.
+    ends: BTreeMap<UnitId, u64>,
     ended: u64,
     records: u64,
 }
@@ -61,8 +70,23 @@ impl Watch {
         }
     }
 
+    /// A lineage has handed out so many changes.
+    pub(super) fn hands_out(&mut self, unit: UnitId, end: u64) {
+        self.ends.insert(unit, end);
+    }
+
+    /// Whether something continues a shard of the lineage that has ended, and is not known yet.
+    pub(super) fn awaits(&mut self, unit: UnitId, awaits: bool) {
+        if awaits {
+            self.awaiting.insert(unit);
+        } else {
+            self.awaiting.remove(&unit);
+        }
+    }
+
     /// A shard was read to its end.
     pub(super) fn ends(&mut self, unit: UnitId, shard: &str) {
+        self.awaiting.insert(unit);
         self.shards.remove(&(unit, shard.to_owned()));
         self.caught_up.remove(&unit);
         self.ended += 1;
@@ -73,6 +97,9 @@ impl Watch {
         self.shards.retain(|(of, _), _| *of != unit);
         self.caught_up.remove(&unit);
         self.passed.remove(&unit);
+        self.ends.remove(&unit);
+        self.opened.insert(unit);
+        self.awaiting.insert(unit);
     }
 
     /// A lineage has nothing more to read.
@@ -101,7 +128,15 @@ impl Watch {
             horizon_seconds: nearest.map_or(KEPT, |(_, seen)| seen.left(now)),
             nearest_shard: nearest.map(|((_, shard), _)| shard.clone()),
             caught_up: self.are_caught_up(lineages),
+            abreast: self.are_abreast(now, lineages),
+            ends: self.ends.clone(),
         }
+    }
+
+    /// Whether all lineages are open, and each of their shards was found to have nothing more a moment ago.
+    fn are_abreast(&self, now: u64, lineages: usize) -> bool {
+        let is_abreast = |seen: &Seen| !seen.behind && now.saturating_sub(seen.since) <= ABREAST;
+        self.opened.len() >= lineages && self.awaiting.is_empty() && self.shards.values().all(is_abreast)
     }
 }
 
@@ -147,6 +182,25 @@ mod tests {
         assert_eq!((usage.lag_seconds, usage.horizon_seconds), (100, 7200));
         assert_eq!(usage.nearest_shard.as_deref(), Some("a"));
         assert_eq!(watch.usage(9000, 2).horizon_seconds, 0);
+    }
+
+    #[test]
+    fn a_reader_is_abreast_when_every_shard_was_empty_a_moment_ago_and_nothing_is_awaited() {
+        let mut watch = Watch::default();
+        watch.opens(0);
+        watch.reads(0, "a", at(1000, false));
+        assert!(!watch.usage(1000, 1).abreast, "what continues an earlier shard may not be known");
+        watch.awaits(0, false);
+        assert!(watch.usage(1000 + ABREAST, 1).abreast);
+        assert!(!watch.usage(1001 + ABREAST, 1).abreast, "too long ago");
+        assert!(!watch.usage(1000, 2).abreast, "a lineage is not open");
+        watch.reads(0, "b", at(1000, true));
+        assert!(!watch.usage(1000, 1).abreast, "there may be more");
+        watch.ends(0, "b");
+        assert!(!watch.usage(1000, 1).abreast, "its child is awaited");
+        watch.awaits(0, false);
+        watch.hands_out(0, 7);
+        assert!(watch.usage(1000, 1).abreast && watch.usage(1000, 1).ends == [(0, 7)].into());
     }
 
     #[test]
