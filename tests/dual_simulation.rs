@@ -9,6 +9,7 @@ mod base;
 pub(crate) mod calls;
 pub(crate) mod chance;
 mod controller;
+pub(crate) mod fates;
 pub(crate) mod guards;
 pub(crate) mod history;
 mod host;

@@ -3,28 +3,19 @@
 //! Assumed of the real one: a request lands at most once, within the time that its answer is waited for after it was sent, or
 //! never; and exactly once before it is answered.
 
+use super::fates::{Fate, lost};
 use super::guards::Guard;
 use super::host::Host;
 use super::world::{REQUEST, World};
 use std::sync::Arc;
 use std::time::Duration;
 use transvase::dual::stores::{Item, Items, Key, When, Written};
-use transvase::error::{Error, ErrorKind, Result};
+use transvase::error::Result;
 
 /// The table, as one process reaches it.
 #[derive(Clone)]
 pub(super) struct MemoryItems {
     host: Arc<Host>,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Answered,
-    /// It is made at some time, and nobody hears of it.
-    Unheard,
-    /// It is not made.
-    Lost,
 }
 
 impl MemoryItems {
@@ -38,11 +29,7 @@ impl MemoryItems {
 
     fn fate(&self) -> Fate {
         let world = self.world();
-        match world.chance.hits(world.weather().items_lost) {
-            false => Fate::Answered,
-            true if world.chance.hits(600) => Fate::Unheard,
-            true => Fate::Lost,
-        }
+        Fate::of_one(&world.chance, world.weather().items_lost)
     }
 
     /// How long a request is under way.
@@ -70,10 +57,6 @@ impl MemoryItems {
         self.host.rest(until).await;
         Err(lost())
     }
-}
-
-fn lost() -> Error {
-    Error::new(ErrorKind::Transient, "the source did not answer")
 }
 
 /// Whether what has to hold of the item that is there does.

@@ -3,25 +3,16 @@
 
 use super::process::Process;
 use super::world::World;
+use crate::dual_simulation::fates::{Fate, lost};
 use crate::dual_simulation::guards::Guard;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use transvase::dual::stores::{Item, Items, Key, When, Written};
-use transvase::error::{Error, ErrorKind, Result};
+use transvase::error::Result;
 
 /// The table.
 pub(super) struct WorldItems {
     process: Arc<Process>,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Answered,
-    /// It is made at some time, and nobody hears of it.
-    Unheard,
-    /// It is not made.
-    Lost,
 }
 
 impl WorldItems {
@@ -40,11 +31,7 @@ impl WorldItems {
 
     fn fate(&self) -> Fate {
         let world = self.world();
-        match world.chance.hits(world.weather().items_lost) {
-            false => Fate::Answered,
-            true if world.chance.hits(600) => Fate::Unheard,
-            true => Fate::Lost,
-        }
+        Fate::of_one(&world.chance, world.weather().items_lost)
     }
 
     /// How long a request is under way.
@@ -76,10 +63,6 @@ impl WorldItems {
         tokio::time::sleep(until).await;
         Err(lost())
     }
-}
-
-fn lost() -> Error {
-    Error::new(ErrorKind::Transient, "the source did not answer")
 }
 
 impl Items for WorldItems {
