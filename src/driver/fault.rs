@@ -41,6 +41,13 @@ impl Fault {
         Fault { kind, code: code.into(), message: message.into() }
     }
 
+    /// Whether its session is of no more use: the connection is, or the server, which takes no writes any more as one does that is
+    /// no longer the primary; what the session is connected to by name may be another by now.
+    #[must_use]
+    pub fn spoils_session(&self) -> bool {
+        self.kind == FaultKind::Lost || matches!(self.code.as_str(), "1290" | "1792" | "1836")
+    }
+
     /// Whether a server said it, and so gave it a number; otherwise the code names a part of ours.
     fn has_number(&self) -> bool {
         self.code.parse::<i64>().is_ok()
@@ -69,5 +76,21 @@ impl Fault {
             _ => format!("{number}: {}", self.message),
         };
         Error::new(kind, format!("{what}: {said} ({advice})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_to_a_server_that_is_no_primary_any_more_is_of_no_more_use() {
+        let spoils = |kind, code: &str| Fault::new(kind, code, "").spoils_session();
+        assert!(spoils(FaultKind::Lost, "connection"));
+        for code in ["1290", "1792", "1836"] {
+            assert!(spoils(FaultKind::Blocked, code), "{code}");
+        }
+        assert!(!spoils(FaultKind::Blocked, "1114"), "a full table is not another server's");
+        assert!(!spoils(FaultKind::Retry, "1213"));
     }
 }

@@ -276,11 +276,11 @@ fn fault(error: &sqlx::Error) -> Fault {
 /// The one table of MySQL's and MariaDB's error numbers.
 pub(super) fn classify(number: u16) -> FaultKind {
     match number {
-        // deadlock, lock wait timeout, MariaDB's "record has changed since last read", a statement killed or timed out,
-        // a table altered in between, too many transactions
-        1213 | 1205 | 1020 | 1317 | 1969 | 1412 | 1637 => FaultKind::Retry,
-        // server shutdown, connection killed, too many connections, gone away, lost, idle timeout
-        1053 | 1927 | 1040 | 1077 | 1079 | 2006 | 2013 | 3169 | 4031 | 1158..=1161 => FaultKind::Lost,
+        // deadlock, lock wait timeout, MariaDB's "record has changed since last read", a statement killed or timed out (one
+        // number each), a table altered in between (two spellings), too many transactions, undone by a group's certification
+        1213 | 1205 | 1020 | 1317 | 1969 | 3024 | 1412 | 1615 | 1637 | 3101 => FaultKind::Retry,
+        // server shutdown, connection killed, too many connections (of all, of a user: two numbers), gone away, lost, idle timeout
+        1053 | 1927 | 1040 | 1203 | 1226 | 1077 | 1079 | 2006 | 2013 | 3169 | 4031 | 1158..=1161 => FaultKind::Lost,
         1062 | 1022 | 1586 => FaultKind::Duplicate,
         // cannot be null, truncated, out of range, wrong value, invalid datetime, too long, bad JSON, check violated,
         // illegal value for the type, row too large, JSON whose stored form is larger than a packet (two spellings)

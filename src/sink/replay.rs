@@ -6,7 +6,7 @@
 use super::sql::{SqlSink, Waits};
 use super::transaction::{Abort, write_table};
 use crate::checkpoint::retries::{self, Place, Retried, Retry};
-use crate::driver::fault::{Fault, FaultKind};
+use crate::driver::fault::Fault;
 use crate::driver::session::Session;
 use crate::error::{Error, Result};
 use crate::model::batch::{Batch, Commit, Fence};
@@ -85,8 +85,8 @@ impl SqlSink {
                         return Ok(Replayed::Settled);
                     }
                     Err(stop) => {
-                        let lost = matches!(&stop, Stop::Fault(fault) if fault.kind == FaultKind::Lost);
-                        if !lost && loan.session.rollback().await.is_ok() {
+                        let spoiled = matches!(&stop, Stop::Fault(fault) if fault.spoils_session());
+                        if !spoiled && loan.session.rollback().await.is_ok() {
                             self.pool.give_back(loan);
                         }
                         match stop {

@@ -166,8 +166,8 @@ impl SqlSink {
                         return Ok(counts);
                     }
                     Err(abort) => {
-                        let lost = matches!(&abort, Abort::Fault(fault) if fault.kind == FaultKind::Lost);
-                        if !lost && loan.session.rollback().await.is_ok() {
+                        let spoiled = matches!(&abort, Abort::Fault(fault) if fault.spoils_session());
+                        if !spoiled && loan.session.rollback().await.is_ok() {
                             pool.give_back(loan);
                         }
                         match abort {
@@ -209,15 +209,15 @@ impl SqlSink {
 
     /// Waits as the fault demands, or gives up.
     pub(super) async fn wait(&self, fault: Fault, commit: Commit, waits: &mut Waits) -> Result<(), Error> {
+        if fault.spoils_session() {
+            [Some(&self.pool), self.loading.as_ref()].into_iter().flatten().for_each(|pool| pool.lost());
+        }
         let wait = match fault.kind {
             FaultKind::Retry => {
                 self.monitor.event(&Event::Retried { code: &fault.code });
                 waits.contention.wait()
             }
             FaultKind::Lost => {
-                for pool in [Some(&self.pool), self.loading.as_ref()].into_iter().flatten() {
-                    pool.lost();
-                }
                 self.monitor.event(&Event::ConnectionLost { code: &fault.code });
                 waits.reconnect.wait()
             }

@@ -151,7 +151,7 @@ impl TableMender {
                         return Err(error);
                     }
                     Err(Stopped::Fault(fault)) => {
-                        if fault.kind != FaultKind::Lost && loan.session.rollback().await.is_ok() {
+                        if !fault.spoils_session() && loan.session.rollback().await.is_ok() {
                             pool.give_back(loan);
                         }
                         // Whether it was committed is not known: the next look tells.
