@@ -217,7 +217,7 @@ impl Control {
             lock: self.phases.lock().await?,
             writers: self.phases.writers().await?,
             faults: self.phases.faults().await?,
-            replays: self.phases.replays().await?,
+            replays: self.phases.replays(0).await?,
             unsettled: self.phases.unsettled().await?,
             moves: plan.out_of(phase.step).map(way).collect(),
             phase,
@@ -245,6 +245,7 @@ impl Control {
                 lock.left_us.unwrap_or(0) / 1_000_000,
                 lock.run
             ))),
+            Taken::Moved => Err(self.overtaken()),
         }
     }
 
@@ -359,7 +360,7 @@ impl Control {
 
     /// What is known now.
     async fn facts(&self, phase: &Phase, options: &Options) -> Result<Facts> {
-        self.evidence(options).gather(phase).await
+        self.evidence(options).gather(phase, 0).await
     }
 
     fn evidence<'a>(&'a self, options: &'a Options) -> Evidence<'a> {

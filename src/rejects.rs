@@ -249,7 +249,7 @@ impl Rejects {
     /// What was removed from the source alone, before the dual writes, has left no tombstone.
     async fn check_covered(&self, table: &str) -> Result<()> {
         let Some(phases) = Phases::existing(Arc::clone(&self.pool), &name_of(table)).await? else { return Ok(()) };
-        let dual = phases.dual_since_us().await?;
+        let dual = phases.covered_since_us().await?;
         if self.settings.as_of_us.is_some_and(|reads| covers(reads, dual)) {
             return Ok(());
         }

@@ -167,6 +167,9 @@ pub struct StreamUsage {
     /// Whether every shard was found to have nothing more within the last seconds.
     #[serde(skip)]
     pub abreast: bool,
+    /// How long ago the shard was asked that was asked the longest ago of those that had nothing more.
+    #[serde(skip)]
+    pub asked_seconds: u64,
     /// By unit: how many changes were handed out.
     #[serde(skip)]
     pub ends: BTreeMap<u32, u64>,

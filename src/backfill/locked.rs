@@ -41,17 +41,20 @@ impl Backfill {
     /// dual writes; of the database.
     pub(super) async fn lock(&mut self, phases: &Phases, as_of_us: Option<i64>) -> Result<()> {
         let table = phases.migration().to_owned();
-        let Some(phase) = phases.load().await? else { return Ok(()) };
-        check_step(&table, &phase)?;
-        self.check_age(phases, &phase, as_of_us).await?;
-        let epoch = phases.hold_lock(self.checkpoint.run(), self.options.pipeline.lease).await?;
-        self.checkpoint = self.checkpoint.clone().locked(&table, epoch);
-        Ok(())
+        loop {
+            let Some(phase) = phases.load().await? else { return Ok(()) };
+            check_step(&table, &phase)?;
+            self.check_age(phases, &phase, as_of_us).await?;
+            if let Some(epoch) = phases.hold_lock(&phase, self.checkpoint.run(), self.options.pipeline.lease).await? {
+                self.checkpoint = self.checkpoint.clone().locked(&table, epoch);
+                return Ok(());
+            }
+        }
     }
 
     /// What was written before the dual writes began is in what this run reads.
     async fn check_age(&self, phases: &Phases, phase: &Phase, as_of_us: Option<i64>) -> Result<()> {
-        let dual = phases.dual_since_us().await?;
+        let dual = phases.covered_since_us().await?;
         let reads = match as_of_us {
             Some(at_us) => at_us,
             None => self.now().await?,
@@ -60,8 +63,9 @@ impl Backfill {
             return Ok(());
         }
         Err(Error::refused(format!(
-            "migration {}: dual writes have been going on since {}, and what this run reads is as of {}: what was written to the \
-             source alone before may be missing in it; copy what is as of {} or later (generation {})",
+            "migration {}: dual writes have been going on since {}, with the source as the truth, and what this run reads is as of \
+             {}: what was written before may be missing in it, and what was removed may be there; copy what is as of {} or later \
+             (generation {})",
             phases.migration(),
             moment_text(dual),
             moment_text(reads),

@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::report::StreamUsage;
 use std::sync::Arc;
 
+/// Longer than a stream takes to show a change, in microseconds; and whole seconds are rounded down.
+const SHOWN_US: i64 = 2_000_000;
+
 /// Tells how far a replay is behind, where the move to another truth asks for it.
 pub struct Teller {
     phases: Arc<Phases>,
@@ -44,17 +47,21 @@ impl Backfill {
 
 impl Teller {
     /// Tells what `usage` says of what was read a moment ago. Nothing is behind only when every shard was found empty since, and all
-    /// that was read is durable.
+    /// that was read is durable; and only as of when they were asked.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn tell(&self, usage: &StreamUsage) -> Result<()> {
+    pub async fn tell(&self, usage: impl FnOnce() -> StreamUsage) -> Result<()> {
+        // a process may be held up at any point: the database's time of before the look is not too late for what it finds
+        let now_us = self.phases.now_us().await?;
+        let usage = usage();
         let is_done = usage.abreast && {
             // asked after the look at the readers: what they read later does not count as done
             let durable = self.checkpoint.ends().await?;
             usage.ends.iter().all(|(unit, end)| durable.get(unit).is_some_and(|durable| durable >= end))
         };
         let lag = if is_done { 0 } else { usage.lag_seconds.max(1) };
-        self.phases.tell_lag(self.checkpoint.run(), lag).await
+        let asked_us = i64::try_from(usage.asked_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        self.phases.tell_lag(self.checkpoint.run(), lag, now_us.saturating_sub(asked_us) - SHOWN_US).await
     }
 }

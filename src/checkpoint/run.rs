@@ -2,6 +2,7 @@
 
 use super::follows::Follows;
 use super::ledger::number;
+use super::phases::replays;
 use super::schema;
 use crate::driver::fault::{Fault, FaultKind, FaultResult};
 use crate::driver::pool::Pool;
@@ -66,6 +67,12 @@ impl Settings {
     #[must_use]
     pub fn items_are_copied(&self) -> bool {
         self.compares.is_none() && self.follows.is_none()
+    }
+
+    /// Those of a run as they are stored.
+    pub(super) fn read(run: &str, json: &str) -> Result<Settings> {
+        serde_json::from_str(json)
+            .map_err(|error| Error::internal(format!("run {run}: its settings are not readable")).because(error))
     }
 
     /// The DynamoDB table that the source's identity speaks of, which begins with the ARN of the table, or of its export.
@@ -226,9 +233,7 @@ impl Checkpoint {
             Some("complete") => RunState::Complete,
             _ => RunState::Resumed,
         };
-        let settings = serde_json::from_str(&row[1].text().unwrap_or_default()).map_err(|error| {
-            Error::internal(format!("run {}: its settings are not readable", self.run)).because(error)
-        })?;
+        let settings = Settings::read(&self.run, &row[1].text().unwrap_or_default())?;
         Ok(Some((settings, state)))
     }
 
@@ -279,10 +284,13 @@ impl Checkpoint {
     pub async fn complete(&self) -> Result<()> {
         const OPEN: &str = "SELECT COUNT(*) FROM _transvase_units WHERE run = ? AND state = 'open'";
         const SQL: &str = "UPDATE _transvase_runs SET state = 'complete' WHERE run = ? AND incarnation = ?";
-        let context = (self.run.as_str(), self.incarnation);
-        let marked = self.retrying("marking the run complete", &context, |session, (run, incarnation)| {
+        let context = (self.run.as_str(), self.incarnation, self.replays.as_deref());
+        let marked = self.retrying("marking the run complete", &context, |session, (run, incarnation, replays)| {
             Box::pin(async move {
                 session.begin().await?;
+                if let Some(migration) = replays {
+                    replays::end(session, migration, run).await?;
+                }
                 let open = session.fetch(OPEN, &[text(run)]).await?;
                 if open.first().is_none_or(|row| row[0].int() != Some(0)) {
                     session.rollback().await?;
@@ -347,19 +355,19 @@ impl Checkpoint {
                         return Ok(value);
                     }
                     Err(fault) => {
-                        if fault.kind != FaultKind::Lost && loan.session.rollback().await.is_ok() {
+                        if !fault.spoils_session() && loan.session.rollback().await.is_ok() {
                             self.pool.give_back(loan);
                         }
                         fault
                     }
                 },
             };
+            if fault.spoils_session() {
+                self.pool.lost();
+            }
             let wait = match fault.kind {
                 FaultKind::Retry => contention.wait(),
-                FaultKind::Lost => {
-                    self.pool.lost();
-                    reconnect.wait()
-                }
+                FaultKind::Lost => reconnect.wait(),
                 FaultKind::Blocked => self.monitor.as_ref().and_then(|monitor| {
                     monitor.event(&Event::Paused { reason: &fault.message });
                     blocked.wait()

@@ -6,7 +6,7 @@
 
 use super::ledger::{number, read_fence};
 use super::owner::Owner;
-use super::phases::{lock, replays};
+use super::phases::{self, lock, replays};
 use super::run::{Checkpoint, big, broken, int, text};
 use super::schema;
 use crate::driver::fault::FaultResult;
@@ -251,10 +251,12 @@ async fn claim_once(
     random: u32,
 ) -> FaultResult<Claimed> {
     let run = checkpoint.run.as_str();
-    if let Some((migration, epoch)) = checkpoint.lock.as_deref()
-        && !lock::prove(session, migration, *epoch).await?
-    {
-        return Ok(Claimed::Unlocked);
+    if let Some((migration, epoch)) = checkpoint.lock.as_deref() {
+        // the step before the lock, as a transition has it
+        let phase = phases::prove(session, migration).await?;
+        if !phase.is_some_and(|phase| phase.may_be_copied()) || !lock::prove(session, migration, *epoch).await? {
+            return Ok(Claimed::Unlocked);
+        }
     }
     if let Some(migration) = checkpoint.replays.as_deref()
         && !replays::may_replay(session, migration).await?

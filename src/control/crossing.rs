@@ -50,12 +50,18 @@ impl Control {
             .await?;
             return Ok(Moved { from: found.from, to: found.to, paused: None });
         }
+        // what they wrote last, a replay may not have seen when it told that it is not behind
+        let mut stopped_us = None;
         loop {
             let now = self.standing(&standing).await?;
             let mut waits_for = still_writing(&self.phases.writers().await?, &now);
             let mut facts = None;
             if waits_for.is_none() {
-                let looked = self.facts(&now, options).await?;
+                let since_us = match stopped_us {
+                    Some(at_us) => at_us,
+                    None => *stopped_us.insert(self.phases.now_us().await?),
+                };
+                let looked = self.evidence(options).gather(&now, since_us).await?;
                 waits_for = self.judged(plan, found.to, &looked, options).err().map(|refusal| refusal.to_string());
                 facts = Some(looked);
             }

@@ -97,7 +97,7 @@ impl SqlRows {
 
     /// What a fault means; a lost connection takes the idle ones with it.
     fn error(&self, fault: Fault, what: &str) -> Error {
-        if fault.kind == FaultKind::Lost {
+        if fault.spoils_session() {
             self.pool.lost();
         }
         fault.into_error(what)
@@ -131,7 +131,7 @@ impl Rows for SqlRows {
         const WHAT: &str = "reading a row";
         let mut loan = self.pool.take().await.map_err(|fault| self.error(fault, WHAT))?;
         let found = Box::pin(self.single.read(&mut loan.session, &key.text, false)).await;
-        if !matches!(&found, Err(Unwritten::Fault(fault)) if fault.kind == FaultKind::Lost) {
+        if !matches!(&found, Err(Unwritten::Fault(fault)) if fault.spoils_session()) {
             self.pool.give_back(loan);
         }
         found.map_err(|unwritten| self.unwritten(unwritten, WHAT))?.map(item).transpose()
@@ -189,8 +189,8 @@ impl SqlTransaction<'_> {
             Ok(value) => return Ok(value),
             Err(unwritten) => unwritten,
         };
-        let lost = matches!(&unwritten, Unwritten::Fault(fault) if fault.kind == FaultKind::Lost);
-        if let Some(mut loan) = self.loan.take().filter(|_| !lost)
+        let spoiled = matches!(&unwritten, Unwritten::Fault(fault) if fault.spoils_session());
+        if let Some(mut loan) = self.loan.take().filter(|_| !spoiled)
             && loan.session.rollback().await.is_ok()
         {
             self.rows.pool.give_back(loan);

@@ -9,7 +9,7 @@ use crate::support::orders::{KEY, Orders, Place};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
-use transvase::dual::stores::{Item, Items, Rows};
+use transvase::dual::stores::{Item, Items, Rows, When};
 
 const WAYS: [&[&str]; 3] = [
     &["--load-order", "arrival", "--load-method", "insert"],
@@ -117,6 +117,31 @@ fn what_an_instance_deletes_while_the_table_is_copied_stays_deleted() {
         });
     }
     assert!(tombstoned > 0, "nothing was deleted between being read and being written");
+}
+
+#[test]
+fn what_was_deleted_right_before_a_copy_began_stays_deleted_though_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    for place in Place::all(folder.path()) {
+        let server = DynamoServer::start();
+        server.create("orders", KEY);
+        server.load("orders", (0..4).map(|number| Value::Object(order(number, 1))));
+        put(&begun(&place), 2);
+        let (shop, items, rows) = runtime.block_on(application(&server, &place, "shop"));
+        runtime.block_on(shop.delete(&order(1, 0))).unwrap();
+        runtime.block_on(shop.delete(&order(2, 0))).unwrap();
+        runtime.block_on(shop.put(order(2, 2))).unwrap();
+        place.execute("UPDATE _transvase_phase_history SET at_us = 1; UPDATE _transvase_writers SET since_us = 1");
+        // a scan reads what was a moment ago, and an export what was minutes ago
+        runtime.block_on(items.write(&key(&order(1, 0)), Some(&order(1, 1)), &When::Always)).unwrap();
+        let outcome = copy(&server, &place, &place.url()).run().expect(0);
+        let counts = ["written", "present", "tombstoned"].map(|name| outcome.number(&format!("/outcomes/{name}")));
+        assert_eq!(counts, [2, 1, 1], "{}", outcome.report);
+        for (number, expected) in [(1, None), (2, Some(order(2, 2)))] {
+            assert_eq!(runtime.block_on(rows.row(&key(&order(number, 0)))).unwrap(), expected, "order {number}");
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! A backfill under the backfill lock: it needs it, has it, and stops when it is taken away.
 
-use super::{an_hour_later, begun, lease, phase, put};
+use super::{NAME, an_hour_later, begun, lease, phase, put, target};
 use crate::crash::asleep;
 use crate::support::orders::{Orders, Place, block_on};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+use transvase::checkpoint::owner::Owner;
 use transvase::checkpoint::phases::lock::Taken;
+use transvase::checkpoint::run::Checkpoint;
+use transvase::driver::pool::Pool;
 
 /// Items of a run that are durable.
 fn durable(place: &Place, run: &str) -> u64 {
@@ -35,6 +39,12 @@ fn a_backfill_runs_under_the_lock_and_only_in_the_steps_for_it() {
         let refused = backfill().expect(6).stderr;
         assert!(refused.contains("dual writes have been going on since"), "{refused}");
         an_hour_later(&place);
+        // while the target was the truth, removals left no tombstones
+        put(&phases, 5);
+        put(&phases, 4);
+        let refused = backfill().expect(6).stderr;
+        assert!(refused.contains("dual writes have been going on since"), "{refused}");
+        an_hour_later(&place);
         let held = block_on(phases.take_lock("another", lease())).unwrap();
         let refused = backfill().expect(6).stderr;
         assert!(refused.contains("run another holds the backfill lock"), "{refused}");
@@ -43,8 +53,10 @@ fn a_backfill_runs_under_the_lock_and_only_in_the_steps_for_it() {
         orders.assert_complete(&place, backfill());
         // a copy from before the dual writes began is stale when they do
         put(&phases, 1);
-        let refused = phase(&place, "advance", &["--to", "2"]).expect(6).stderr;
-        assert!(refused.contains("rows from before the dual writes"), "{refused}");
+        for args in [&["--to", "2"][..], &["--to", "2", "--run", "another"]] {
+            let refused = phase(&place, "advance", args).expect(6).stderr;
+            assert!(refused.contains("rows from before the dual writes"), "{refused}");
+        }
         let lock = block_on(phases.lock()).unwrap().unwrap();
         assert_eq!(lock.run, "orders");
     }
@@ -57,9 +69,12 @@ fn a_zombie_whose_lock_was_taken_away_writes_nothing_more() {
     // not inside a transaction on SQLite, whose one file would be locked
     for place in Place::all(folder.path()) {
         let phases = begun(&place);
-        put(&phases, 2);
         // the export is old
-        place.execute("UPDATE _transvase_phase_history SET at_us = 1");
+        let begin = || {
+            put(&phases, 2);
+            place.execute("UPDATE _transvase_phase_history SET at_us = 1");
+        };
+        begin();
         let points: &[&str] = match place {
             Place::File(_) => &["page-encoded:3"],
             Place::Server(_) => &["page-encoded:3", "transaction-begun:5"],
@@ -93,9 +108,37 @@ fn a_zombie_whose_lock_was_taken_away_writes_nothing_more() {
                 assert_eq!(ended.code(), Some(6), "{point}: {}", ended.stderr);
                 met.insert(point);
             }
-            put(&phases, 2);
+            begin();
         }
         assert_eq!(met.len(), points.len(), "it was through each time: {met:?}");
+    }
+}
+
+#[test]
+fn nothing_is_claimed_under_a_lock_that_is_held_past_the_steps_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let orders = Orders::live(100, 7);
+    for place in Place::all(folder.path()) {
+        let phases = begun(&place);
+        put(&phases, 2);
+        an_hour_later(&place);
+        let died = orders.engine(&place).env("TRANSVASE_ABORT_AT", "unit-claimed:1").run();
+        assert_eq!(died.signal(), Some(6), "{}", died.stderr);
+        place.execute("DELETE FROM _transvase_leases");
+        put(&phases, 5);
+        // as a copy does that looked at the step before, and was held up until now
+        let Taken::Ours(epoch) = block_on(phases.take_lock("orders", lease())).unwrap() else { panic!("it is ours") };
+        let claim = || {
+            block_on(async {
+                let pool = Arc::new(Pool::new(target(&place), 1));
+                let run = Checkpoint::existing(pool, "orders").await.unwrap().unwrap().locked(NAME, epoch);
+                run.claim(&Owner::this_process(), 7).await
+            })
+        };
+        let refused = claim().unwrap_err();
+        assert!(refused.chain().contains("was taken away"), "{}", refused.chain());
+        put(&phases, 4);
+        assert!(claim().unwrap().is_some());
     }
 }
 
@@ -113,7 +156,10 @@ fn a_lapsed_lock_passes_to_another_run_and_never_back() {
         assert_eq!(take("b", lease()), Taken::Ours(2));
         assert!(matches!(take("a", lease()), Taken::Theirs(_)));
         assert!(!block_on(phases.release_lock("a")).unwrap(), "it is not a's any more");
-        put(&phases, 3);
+        let judged = block_on(phases.load()).unwrap().unwrap();
+        let now = put(&phases, 3);
+        assert_eq!(block_on(phases.hold_lock(&judged, "b", lease())).unwrap(), None, "it was judged in another step");
+        assert_eq!(block_on(phases.hold_lock(&now, "b", lease())).unwrap(), Some(2));
         let refused = phase(&place, "unlock", &["--run", "b"]).expect(6).stderr;
         assert!(refused.contains("step 3 needs the backfill lock"), "{refused}");
         put(&phases, 5);

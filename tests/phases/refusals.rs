@@ -242,6 +242,23 @@ fn a_clean_certificate_is_taken_and_a_stale_an_altered_and_a_foreign_one_are_ref
             assert!(refused.contains("does not stand") && refused.contains(says), "{refused}");
             assert!(dump(place) == before, "{refused}");
         }
+        let refuses = |says: &str| {
+            let refused = advance(&world.full, &[]).expect(6).stderr;
+            assert!(refused.contains(says) && refused.contains("compare again"), "{refused}");
+        };
+        let two_hours = 7_200_000_000_u64;
+        place.execute(&format!("UPDATE _transvase_phase_history SET at_us = at_us + {two_hours}"));
+        refuses("dual writes began");
+        place.execute(&format!("UPDATE _transvase_phase_history SET at_us = at_us - {two_hours}"));
+        // a window of changes takes rows back that dual writes have overtaken
+        place.execute(
+            "INSERT INTO _transvase_runs (run, incarnation, state, settings) SELECT 'window', 1, 'complete', settings \
+             FROM _transvase_runs WHERE run = 'orders'; \
+             INSERT INTO _transvase_replays (migration, run, told_us) SELECT migration, 'window', MAX(at_us) + 7200000000 \
+             FROM _transvase_phase_history GROUP BY migration",
+        );
+        refuses("window had applied its changes");
+        place.execute("DELETE FROM _transvase_runs WHERE run = 'window'; DELETE FROM _transvase_replays");
         let refused = advance(&world.counts, &[]).expect(6).stderr;
         assert!(refused.contains("compare all at level digest or full"), "{refused}");
         // a digest finds no extras one by one, as a source that deletes by itself asks for

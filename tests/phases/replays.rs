@@ -30,7 +30,12 @@ async fn put(phases: &Phases, step: u8) {
 
 /// How far behind the stream's run is.
 async fn lag(phases: &Phases) -> Option<u64> {
-    let replays = phases.replays().await.unwrap();
+    lag_since(phases, 0).await
+}
+
+/// The same, of one that has looked for more then.
+async fn lag_since(phases: &Phases, at_us: i64) -> Option<u64> {
+    let replays = phases.replays(at_us).await.unwrap();
     let [replay] = replays.as_slice() else { return None };
     assert_eq!(replay.run, format!("{TABLE}.stream"));
     replay.lag
@@ -56,6 +61,13 @@ async fn a_follower_tells_that_it_has_caught_up_and_ends_when_the_target_is_the_
         // nothing is behind: all that the table holds is in the target
         let truth = server.world(|world| world.items.clone());
         assert_eq!(crate::follow_stream::held(&target, TABLE).await, truth, "{target}");
+        // it does not know yet what was written until now, and then it does
+        let stopped_us = phases.now_us().await.unwrap();
+        assert_ne!(lag_since(&phases, i64::MAX).await, Some(0));
+        while lag_since(&phases, stopped_us).await != Some(0) {
+            assert!(!running.has_ended(), "{}", running.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         put(&phases, 5).await;
         let epochs = target.rows("SELECT unit, epoch FROM _transvase_fences ORDER BY unit").await;
         let ended = running.wait(Duration::from_secs(60)).expect(6);

@@ -3,9 +3,13 @@
 //! Promises: what a run read and has not written yet is brought into the target only where every removal since has left a tombstone.
 
 use super::Phases;
-use crate::checkpoint::run::{Checkpoint, name_of};
+use crate::checkpoint::run::{Checkpoint, Settings, name_of};
+use crate::checkpoint::schema::exists;
 use crate::driver::pool::Pool;
+use crate::driver::session::Fetched;
 use crate::error::Result;
+use crate::phase::plan::Interlock;
+use crate::phase::plan_called;
 use std::sync::Arc;
 
 /// How much older than the dual writes a source must not be, in microseconds: what was written in the minutes before an
@@ -29,6 +33,39 @@ impl Phases {
         let writers = self.writers().await?;
         let since = writers.iter().filter(|one| one.step > 1).map(|one| one.since_us).max();
         Ok(since.unwrap_or(0).max(entered))
+    }
+
+    /// Since when what is removed stays out of a copy: dual writes have gone on, and the target was not the truth, where nothing
+    /// leaves tombstones. In microseconds since 1970 by the database's clock.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub async fn covered_since_us(&self) -> Result<i64> {
+        let plan = self.load().await?.and_then(|phase| plan_called(&phase.plan));
+        let copied =
+            |step| plan.and_then(|plan| plan.step(step)).is_some_and(|step| step.interlock == Interlock::BackfillLock);
+        let history = self.history().await?;
+        let entered = history.iter().rfind(|past| !copied(past.from) && copied(past.to)).map_or(0, |past| past.at_us);
+        Ok(self.dual_since_us().await?.max(entered))
+    }
+}
+
+impl Phases {
+    /// What every run in the migration's database was begun with, of whatever table.
+    ///
+    /// # Errors
+    /// Of the database; `Internal` when one cannot be read.
+    pub async fn runs(&self) -> Result<Vec<Settings>> {
+        let runs = self.base.retrying("reading the runs", &(), |session, ()| {
+            Box::pin(async move {
+                if !exists(session, "_transvase_runs").await? {
+                    return Ok(Vec::new());
+                }
+                session.fetch("SELECT run, settings FROM _transvase_runs", &[]).await
+            })
+        });
+        let said = |cell: &Fetched| cell.text().unwrap_or_default();
+        runs.await?.iter().map(|row| Settings::read(&said(&row[0]), &said(&row[1]))).collect()
     }
 }
 

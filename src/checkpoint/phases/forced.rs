@@ -1,6 +1,8 @@
 //! What an operator forces beside a step: each a transition of the version with its row of history, in one transaction.
 
-use super::{Audit, Next, Phase, Phases, remember, set, was_made};
+use super::history::{Audit, remember, was_made};
+use super::transition::{Next, set};
+use super::{Phase, Phases};
 use crate::checkpoint::run::{big, text};
 use crate::checkpoint::schema::now_us;
 use crate::driver::fault::FaultResult;

@@ -34,6 +34,8 @@ pub enum Taken {
     Ours(u64),
     /// Another run holds it.
     Theirs(Lock),
+    /// The migration was moved meanwhile.
+    Moved,
 }
 
 pub(super) fn table(dialect: Dialect) -> String {
@@ -61,11 +63,22 @@ impl Phases {
     /// # Errors
     /// `Refused` when another tool's table, which mirrors ours, says that somebody else holds it; of the database.
     pub async fn take_lock(&self, run: &str, lease: Duration) -> Result<Taken> {
+        self.take_lock_at(run, lease, None).await
+    }
+
+    /// The same, if the migration is still at this version.
+    pub(super) async fn take_lock_at(&self, run: &str, lease: Duration, version: Option<u64>) -> Result<Taken> {
         let during = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
-        let context = (self.migration(), self.mirror.as_deref(), run, during);
+        let context = (self.migration(), self.mirror.as_deref(), (run, version), during);
         let taken = self.base.retrying("taking the backfill lock", &context, |session, (name, other, run, during)| {
             Box::pin(async move {
+                let (run, version) = run;
                 session.begin().await?;
+                // a transition that is being made is waited for: it may give the lock away, and what was judged does not hold then
+                if version.is_some() && super::prove(session, name).await?.map(|phase| phase.version) != *version {
+                    session.rollback().await?;
+                    return Ok(Ok(Taken::Moved));
+                }
                 let before = held(session, name, "").await?.map(|lock| lock.run);
                 let taken = take(session, name, run, *during).await?;
                 if matches!(taken, Taken::Ours(_)) {

@@ -39,11 +39,19 @@ impl MendLock {
         (lease, stands_still): (Duration, bool),
     ) -> Result<Option<MendLock>> {
         let Some(phases) = Phases::existing(Arc::clone(pool), &name_of(table)).await? else { return Ok(None) };
-        let Some(phase) = phases.load().await? else { return Ok(None) };
-        check(phases.migration(), &phase, stands_still)?;
-        let epoch = phases.hold_lock(run, lease).await?;
         let during = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX);
-        Ok(Some(MendLock { migration: phases.migration().to_owned(), epoch, dual: is_dual(&phase), during }))
+        loop {
+            let Some(phase) = phases.load().await? else { return Ok(None) };
+            check(phases.migration(), &phase, stands_still)?;
+            if let Some(epoch) = phases.hold_lock(&phase, run, lease).await? {
+                return Ok(Some(MendLock {
+                    migration: phases.migration().to_owned(),
+                    epoch,
+                    dual: is_dual(&phase),
+                    during,
+                }));
+            }
+        }
     }
 
     /// Has the lock for longer: before a transaction that mends.
@@ -54,13 +62,14 @@ impl MendLock {
         lock::extend(session, &self.migration, self.epoch, self.during).await
     }
 
-    /// Whether it is held, and dual writes have neither begun nor ended since, until the session's transaction ends.
+    /// Whether it is held, the source is the truth, and dual writes have neither begun nor ended since, until the session's
+    /// transaction ends.
     ///
     /// # Errors
     /// The server's fault.
     pub async fn prove(&self, session: &mut Session) -> FaultResult<bool> {
         let phase = super::prove(session, &self.migration).await?;
-        Ok(phase.is_some_and(|phase| is_dual(&phase) == self.dual)
+        Ok(phase.is_some_and(|phase| is_truth(&phase) && is_dual(&phase) == self.dual)
             && lock::prove(session, &self.migration, self.epoch).await?)
     }
 
@@ -74,7 +83,7 @@ impl MendLock {
     #[must_use]
     pub fn lost(&self) -> Error {
         Error::refused(format!(
-            "the backfill lock of migration {} was taken away, or dual writes have begun; nothing more is mended: see \
+            "the backfill lock of migration {} was taken away, or it was moved to where nothing is mended; nothing more is: see \
              `transvase phase status`",
             self.migration
         ))
@@ -82,13 +91,15 @@ impl MendLock {
 }
 
 impl Phases {
-    /// Takes the lock for a run, or has it for longer, or says who holds it. By which epoch.
+    /// Takes the lock for a run, or has it for longer, or says who holds it. By which epoch; none when the migration is not at
+    /// `judged` any more.
     ///
     /// # Errors
     /// `Refused` when another run holds it; of the database.
-    pub async fn hold_lock(&self, run: &str, lease: Duration) -> Result<u64> {
-        match self.take_lock(run, lease).await? {
-            Taken::Ours(epoch) => Ok(epoch),
+    pub async fn hold_lock(&self, judged: &Phase, run: &str, lease: Duration) -> Result<Option<u64>> {
+        match self.take_lock_at(run, lease, Some(judged.version)).await? {
+            Taken::Ours(epoch) => Ok(Some(epoch)),
+            Taken::Moved => Ok(None),
             Taken::Theirs(lock) => Err(Error::refused(format!(
                 "migration {}: run {} holds the backfill lock, and this is run {run}: give --run {}, or take the lock away with \
                  `transvase phase unlock --run {}`",
@@ -104,6 +115,11 @@ impl Phases {
 /// Whether the application writes to both stores.
 fn is_dual(phase: &Phase) -> bool {
     phase.planned().is_some_and(|step| step.writes.second.is_some())
+}
+
+/// Whether the source is the truth.
+fn is_truth(phase: &Phase) -> bool {
+    phase.planned().is_some_and(|step| step.authority() == Store::Old)
 }
 
 /// Whether rows may be mended from the source.

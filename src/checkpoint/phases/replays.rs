@@ -31,7 +31,7 @@ pub struct Replay {
     pub run: String,
     /// How far behind it is, in seconds; none when it has not told lately.
     pub lag: Option<u64>,
-    /// When it told last, in microseconds since 1970 by the database's clock.
+    /// When it told last, or came to its end, in microseconds since 1970 by the database's clock.
     pub told_us: Option<i64>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn table(dialect: Dialect) -> String {
     let (name, int, tail) = (types.name, types.int, types.tail);
     format!(
         "CREATE TABLE IF NOT EXISTS _transvase_replays (migration {name} NOT NULL, run {name} NOT NULL, lag_s {int}, \
-         told_us {int}, PRIMARY KEY (migration, run)){tail}"
+         told_us {int}, as_of_us {int}, PRIMARY KEY (migration, run)){tail}"
     )
 }
 
@@ -70,39 +70,43 @@ impl Phases {
             .await
     }
 
-    /// A registered replay tells how far behind it is, in seconds.
+    /// A registered replay tells how far behind it is, in seconds; and as of when, in microseconds since 1970 by the database's
+    /// clock: what was made later may be behind too.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn tell_lag(&self, run: &str, lag: u64) -> Result<()> {
+    pub async fn tell_lag(&self, run: &str, lag: u64, as_of_us: i64) -> Result<()> {
+        let context = (self.migration(), run, (lag, as_of_us));
         self.base
-            .retrying("telling the lag", &(self.migration(), run, lag), |session, (name, run, lag)| {
+            .retrying("telling the lag", &context, |session, (name, run, (lag, as_of_us))| {
                 Box::pin(async move {
                     let now = now_us(session.dialect());
                     let sql = format!(
-                        "UPDATE _transvase_replays SET lag_s = ?, told_us = {now} WHERE migration = ? AND run = ?"
+                        "UPDATE _transvase_replays SET lag_s = ?, as_of_us = ?, told_us = {now} WHERE migration = ? AND run = ?"
                     );
-                    let cells = [big(*lag), text(name), text(run)];
+                    let cells = [big(*lag), CellRef::Int(*as_of_us), text(name), text(run)];
                     session.execute(&Statement::new(sql), cells.into_iter()).await.map(drop)
                 })
             })
             .await
     }
 
-    /// All registered replays, by run.
+    /// All registered replays, by run. One that was not behind before `since_us`, and has not looked since, may be behind by what
+    /// was made in between: by a second at least.
     ///
     /// # Errors
     /// Of the database.
-    pub async fn replays(&self) -> Result<Vec<Replay>> {
+    pub async fn replays(&self, since_us: i64) -> Result<Vec<Replay>> {
         self.base
-            .retrying("reading the replays", self.migration(), |session, name| {
+            .retrying("reading the replays", &(self.migration(), since_us), |session, (name, since_us)| {
                 Box::pin(async move {
                     let now = now_us(session.dialect());
                     let sql = format!(
-                        "SELECT run, CASE WHEN told_us > {now} - ? THEN lag_s END, told_us FROM _transvase_replays \
-                         WHERE migration = ? ORDER BY run"
+                        "SELECT run, CASE WHEN told_us <= {now} - ? THEN NULL WHEN lag_s = 0 AND COALESCE(as_of_us, 0) < ? THEN 1 \
+                         ELSE lag_s END, told_us FROM _transvase_replays WHERE migration = ? ORDER BY run"
                     );
-                    let rows = session.fetch(&sql, &[CellRef::Int(RECENT_US), text(name)]).await?;
+                    let cells = [CellRef::Int(RECENT_US), CellRef::Int(*since_us), text(name)];
+                    let rows = session.fetch(&sql, &cells).await?;
                     rows.iter()
                         .map(|row| {
                             let lag = if row[1].int().is_some() { Some(number(&row[1])?) } else { None };
@@ -137,6 +141,16 @@ impl Checkpoint {
         })
         .await
     }
+}
+
+/// A replay comes to its end now, if the session's transaction is committed.
+///
+/// # Errors
+/// The server's fault.
+pub(in crate::checkpoint) async fn end(session: &mut Session, migration: &str, run: &str) -> FaultResult<()> {
+    let now = now_us(session.dialect());
+    let sql = format!("UPDATE _transvase_replays SET told_us = {now} WHERE migration = ? AND run = ?");
+    session.execute(&Statement::new(sql), [text(migration), text(run)].into_iter()).await.map(drop)
 }
 
 /// Whether the source is the truth, until the session's transaction ends; of a migration that was not begun it is.

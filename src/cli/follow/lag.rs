@@ -16,9 +16,9 @@ pub(in crate::cli) fn teller(teller: Option<Teller>, progress: &Arc<Progress>) -
     let ended = over.clone();
     tokio::spawn(async move {
         while tokio::time::timeout(EVERY, ended.cancelled()).await.is_err() {
-            let usage = progress.source().usage().stream.unwrap_or_default();
+            let usage = || progress.source().usage().stream.unwrap_or_default();
             // one that does not tell is taken for one that is not there
-            if let Err(error) = teller.tell(&usage).await {
+            if let Err(error) = teller.tell(usage).await {
                 tracing::warn!("telling how far the replay is behind: {}", error.chain());
             }
         }

@@ -150,8 +150,10 @@ impl LineageReader {
         let now = shared.now();
         let due = self.cursors.iter().filter(|(_, cursor)| cursor.due <= now).min_by_key(|(_, cursor)| cursor.due);
         let Some(shard) = due.map(|(shard, _)| shard.clone()) else { return Ok(self.idle(&known)) };
+        // what an answer does not have may have been made while it was under way
+        let asked = shared.wall();
         match self.ask(&shard).await {
-            Ok(records) => self.take(&shard, records, &known),
+            Ok(records) => self.take(&shard, records, (asked, &known)),
             Err(refusal) if self.is_in_target(&shard, &refusal, &known) => self.trimmed_before(&shard, &known),
             Err(refusal) => self.refused(&shard, refusal, &known).map(|()| Read::Empty),
         }
@@ -178,8 +180,8 @@ impl LineageReader {
     }
 
     /// Books an answer and makes a page of it.
-    fn take(&mut self, shard: &str, records: Records, known: &Known) -> Result<Read> {
-        let (unit, now, wall) = (self.unit, self.shared.now(), self.shared.wall());
+    fn take(&mut self, shard: &str, records: Records, (wall, known): (u64, &Known)) -> Result<Read> {
+        let (unit, now) = (self.unit, self.shared.now());
         self.check(shard, &records.changes)?;
         if let Some(last) = records.changes.last() {
             self.cursors.get_mut(shard).into_iter().for_each(|cursor| cursor.from_horizon = false);

@@ -129,6 +129,7 @@ impl Watch {
             nearest_shard: nearest.map(|((_, shard), _)| shard.clone()),
             caught_up: self.are_caught_up(lineages),
             abreast: self.are_abreast(now, lineages),
+            asked_seconds: self.shards.values().map(|seen| now.saturating_sub(seen.since)).max().unwrap_or(0),
             ends: self.ends.clone(),
         }
     }
