@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The key of the orders, as `--key` takes it.
@@ -262,6 +263,24 @@ impl Place {
         })
     }
 
+    /// Waits until somebody in this database waits for a lock.
+    pub(crate) async fn until_someone_waits(&self) {
+        let Place::Server(database) = self else { panic!("a file tells nothing of who waits for it") };
+        let mut admin = shared(database.kind).admin().await;
+        let waits = format!(
+            "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id \
+             WHERE trx_state = 'LOCK WAIT' AND db = '{}'",
+            database.name
+        );
+        let (began, mut waiting) = (Instant::now(), 0_i64);
+        while waiting == 0 {
+            assert!(began.elapsed() < Duration::from_secs(120), "nobody waits within two minutes");
+            // the server looks anew only when nobody has asked for a tenth of a second
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            waiting = sqlx::query_scalar(AssertSqlSafe(waits.clone())).fetch_one(&mut admin).await.unwrap();
+        }
+    }
+
     /// Everything durable that a process may change: rows, ledger, fences, units, run. Not who owns what.
     pub(crate) fn snapshot(&self) -> Vec<Vec<Vec<Option<Vec<u8>>>>> {
         let char = if matches!(self, Place::File(_)) { "TEXT" } else { "CHAR" };
@@ -279,7 +298,7 @@ impl Place {
 }
 
 async fn open(path: &Path) -> SqliteConnection {
-    let wait = std::time::Duration::from_secs(60);
+    let wait = Duration::from_secs(60);
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).busy_timeout(wait)).await.unwrap()
 }
 
