@@ -173,7 +173,8 @@ fn refuses_retry(world: &World, place: &Place) {
 
 #[test]
 fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
-    let world = World::new(Options { items: 200, windows: 8, changes: 60, seed: 14, ..Options::default() });
+    // so many that there are some left whenever the signal is heard
+    let world = World::new(Options { items: 200, windows: 40, changes: 60, seed: 14, ..Options::default() });
     let place = world.file("stopped.db");
     world.copy(&place);
     // woken in its second window, it finds the signal
@@ -181,7 +182,7 @@ fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
     running.wait_to_sleep();
     running.signal("TERM");
     running.signal("CONT");
-    let outcome = running.wait(Duration::from_secs(60)).expect(4);
+    let outcome = running.wait(Duration::from_secs(120)).expect(4);
     assert_eq!(outcome.report["status"], "interrupted");
     assert_eq!(statuses(&outcome)[0], "applied");
     assert_eq!(statuses(&outcome).last().unwrap(), "waiting");
