@@ -222,19 +222,21 @@ impl Place {
         });
     }
 
-    /// Every row of a query, each column as text; an error (a table that is not there yet) is no row.
+    /// Every row of a query, each column as text; none of a table that is not there yet.
     pub(crate) fn query(&self, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {
         let text = AssertSqlSafe(sql.to_owned());
         block_on(async {
             match self {
                 Place::Server(database) => {
-                    let rows = sqlx::query(text).fetch_all(&mut database.connect().await).await.unwrap_or_default();
+                    let found = sqlx::query(text).fetch_all(&mut database.connect().await).await;
+                    let rows = found.unwrap_or_else(|error| no_rows(sql, &error));
                     let cell = |row: &sqlx::mysql::MySqlRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at);
                     rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
                 }
                 Place::File(path) if !path.exists() => Vec::new(),
                 Place::File(path) => {
-                    let rows = sqlx::query(text).fetch_all(&mut open(path).await).await.unwrap_or_default();
+                    let found = sqlx::query(text).fetch_all(&mut open(path).await).await;
+                    let rows = found.unwrap_or_else(|error| no_rows(sql, &error));
                     let cell = |row: &sqlx::sqlite::SqliteRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at);
                     rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
                 }
@@ -242,15 +244,15 @@ impl Place {
         })
     }
 
-    /// What a query counts.
+    /// What a query counts; nothing where it finds nothing.
     pub(crate) fn count(&self, sql: &str) -> u64 {
         let text = match self {
             Place::Server(_) => format!("SELECT CAST(({sql}) AS CHAR)"),
             Place::File(_) => format!("SELECT CAST(({sql}) AS TEXT)"),
         };
         let rows = self.query(&text);
-        let cell = rows.first().and_then(|row| row[0].clone()).unwrap_or_default();
-        String::from_utf8(cell).unwrap().parse().unwrap_or(0)
+        let cell = rows.first().and_then(|row| row[0].clone());
+        cell.map_or(0, |cell| String::from_utf8(cell).unwrap().parse().unwrap())
     }
 
     fn rows(&self) -> impl Iterator<Item = (Key, Vec<u8>)> {
@@ -295,6 +297,15 @@ impl Place {
         .map(|sql| self.query(sql))
         .collect()
     }
+}
+
+/// Those of a table that is not there; any other error is the test's.
+fn no_rows<T>(sql: &str, error: &sqlx::Error) -> Vec<T> {
+    let database = error.as_database_error().unwrap_or_else(|| panic!("{error}\nin: {sql}"));
+    let number = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|error| error.number());
+    let is_missing = number.map_or(database.message().starts_with("no such table"), |number| number == 1146);
+    assert!(is_missing, "{error}\nin: {sql}");
+    Vec::new()
 }
 
 async fn open(path: &Path) -> SqliteConnection {
