@@ -239,13 +239,16 @@ fn a_copy_of_the_folder_without_the_prefix_is_read_too() {
 fn a_process_that_slept_while_another_ended_the_chain_takes_nothing_back() {
     let world = World::small(9);
     for place in Place::all(world.folder.path()) {
-        world.copy(&place);
-        let follow = || world.follow(world.bucket(), &place).args(&["--lease-seconds", "2"]);
-        let sleeper = crate::crash::asleep(follow(), &place, "page-encoded:1");
-        world.assert_caught_up(&place, follow().run());
+        let follow = |place: &Place| world.follow(world.bucket(), place).args(&["--lease-seconds", "2"]);
+        let copied = |place: &Place| {
+            world.copy(place);
+            follow(place)
+        };
+        let (place, sleeper) = crate::crash::asleep_anew(&place, copied, "page-encoded:1");
+        world.assert_caught_up(&place, follow(&place).run());
         sleeper.signal("CONT");
         let woken = sleeper.wait(Duration::from_secs(120));
         assert!(woken.signal().is_none(), "{woken:?}");
-        world.assert_caught_up(&place, follow().run());
+        world.assert_caught_up(&place, follow(&place).run());
     }
 }

@@ -15,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -200,6 +201,18 @@ impl Place {
     /// A fresh one on a server.
     pub(crate) fn on(server: &Server) -> Place {
         Place::Server(block_on(server.database()))
+    }
+
+    /// A fresh one beside it: on the shared server of its kind, or in its folder.
+    pub(crate) fn another(&self) -> Place {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        match self {
+            Place::Server(database) => Place::on(shared(database.kind)),
+            Place::File(path) => {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                Place::File(path.with_file_name(format!("another-{number}.db")))
+            }
+        }
     }
 
     pub(crate) fn url(&self) -> String {
