@@ -170,28 +170,14 @@ fn a_full_disk_ends_the_run_before_it_is_full_and_room_lets_it_go_on() {
     orders.assert_complete(&place, engine(orders, &place, spill.path()).run());
 }
 
-/// Whether nobody holds the file's lock.
-fn is_free(path: &Path) -> bool {
-    let asked = std::process::Command::new("sqlite3").arg(path).args(["BEGIN IMMEDIATE", "ROLLBACK"]).output();
-    asked.unwrap().status.success()
-}
-
 #[test]
 fn a_second_process_does_not_touch_a_clustered_run() {
     let orders = Orders::shared();
     let folder = tempfile::tempdir().unwrap();
     for place in Place::all(folder.path()) {
         let spill = tempfile::tempdir().unwrap();
-        let mut first = engine(orders, &place, spill.path()).env("TRANSVASE_STOP_AT", "run-written:2").spawn();
-        first.wait_to_sleep();
-        if let Place::File(path) = &place {
-            // Another thread of it may sleep amid a transaction, and a file's lock is everybody's.
-            while !is_free(path) && !first.has_ended() {
-                first.signal("CONT");
-                first.signal("STOP");
-                first.wait_to_sleep();
-            }
-        }
+        let run = |place: &Place| engine(orders, place, spill.path());
+        let (place, first) = crate::crash::asleep_anew(&place, run, "run-written:2");
         // It is refused by the first one's lease; on the same host it would be by the folder's lock as well.
         let second = engine(orders, &place, spill.path()).run().expect(6);
         assert!(second.stderr.contains("another process"), "{}", second.stderr);

@@ -13,6 +13,7 @@ mod loader;
 mod operator;
 mod process;
 mod rows;
+mod turns;
 mod world;
 
 use crate::dual_simulation::guards::Guard;
@@ -24,38 +25,49 @@ use life::Outcome;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use turns::{Turn, at_once};
 
-/// Worlds at a time: they mostly wait.
-const AT_ONCE: usize = 6;
 /// The longest that a request may take; twice that on a machine that was too slow for it, and so on.
 const REQUEST: Duration = Duration::from_millis(600);
 
 /// Worlds that are to be lived through.
 struct Agenda {
     left: Mutex<Vec<(Kind, u64, Duration)>>,
-    until: Instant,
+    /// When one was, lately.
+    judged: Mutex<Instant>,
     stalled: Mutex<Vec<String>>,
     wrong: Mutex<Option<String>>,
 }
 
 impl Agenda {
+    /// Whether one went wrong, or no more will be judged.
+    fn is_over(&self) -> bool {
+        let patience = if soak() { Duration::from_secs(3 * 3600) } else { Duration::from_secs(480) };
+        self.wrong.lock().unwrap().is_some() || self.judged.lock().unwrap().elapsed() > patience
+    }
+
     fn next(&self) -> Option<(Kind, u64, Duration)> {
-        if self.wrong.lock().unwrap().is_some() || Instant::now() > self.until {
-            return None;
-        }
-        self.left.lock().unwrap().pop()
+        if self.is_over() { None } else { self.left.lock().unwrap().pop() }
     }
 
     /// One after the other, until there is none, or one went wrong.
     fn work(&self, without: Option<Guard>, see: &(impl Fn(&Outcome) + Sync)) {
         while let Some((kind, seed, request)) = self.next() {
+            // one that the machine was too slow for has half of it to itself
+            let turn = Turn::wait(if request > REQUEST { at_once() / 2 } else { 1 });
+            if self.is_over() {
+                self.left.lock().unwrap().push((kind, seed, request));
+                return;
+            }
             let outcome = life::live(kind, seed, request, without);
+            drop(turn);
             if let Some(why) = outcome.stalled {
                 self.stalled.lock().unwrap().push(format!("{kind:?} {seed}: {why}"));
                 // later: the machine may have less to do then
                 self.left.lock().unwrap().insert(0, (kind, seed, request * 2));
                 continue;
             }
+            *self.judged.lock().unwrap() = Instant::now();
             see(&outcome);
             if let Some(violation) = outcome.violation {
                 let told = format!("{kind:?}, seed {seed}: {violation}\n{}", outcome.world.story());
@@ -68,10 +80,10 @@ impl Agenda {
 /// Plays worlds until one goes wrong: what did.
 fn play(mut worlds: Vec<(Kind, u64, Duration)>, without: Option<Guard>, see: impl Fn(&Outcome) + Sync) -> Agenda {
     worlds.reverse();
-    let until = Instant::now() + if soak() { Duration::from_secs(3 * 3600) } else { Duration::from_secs(480) };
-    let agenda = Agenda { left: Mutex::new(worlds), until, stalled: Mutex::default(), wrong: Mutex::default() };
+    let (left, judged) = (Mutex::new(worlds), Mutex::new(Instant::now()));
+    let agenda = Agenda { left, judged, stalled: Mutex::default(), wrong: Mutex::default() };
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once() {
             scope.spawn(|| agenda.work(without, &see));
         }
     });

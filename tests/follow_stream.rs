@@ -359,8 +359,12 @@ async fn who_follows_far_behind_is_warned_before_what_it_lacks_is_dropped() {
     running.wait_to_say("until the stream drops what this target lacks");
     running.signal("TERM");
     let stopped = running.wait(Duration::from_secs(60)).expect(4);
-    assert!(stopped.stderr.contains("5.0 h until") || stopped.stderr.contains("4.9 h until"), "{}", stopped.stderr);
-    for part in ["shard shardId-", "19.0 h behind", "--writers", "copied anew"] {
+    // some minutes may have passed since the world began
+    let left = ["5.0 h until", "4.9 h until", "4.8 h until"];
+    assert!(left.iter().any(|left| stopped.stderr.contains(left)), "{}", stopped.stderr);
+    let is_behind = |said: &str| said.contains("19.0 h behind") || said.contains("19.1 h behind");
+    assert!(is_behind(&stopped.stderr), "{}", stopped.stderr);
+    for part in ["shard shardId-", "--writers", "copied anew"] {
         assert!(stopped.stderr.contains(part), "{part}: {}", stopped.stderr);
     }
     assert!(stopped.stdout.contains("run the same command again before"), "{}", stopped.stdout);
@@ -368,7 +372,7 @@ async fn who_follows_far_behind_is_warned_before_what_it_lacks_is_dropped() {
     // what is durable tells it before anything is read
     let died = follow(&server.url(), &target, &[]).env("TRANSVASE_ABORT_AT", "unit-claimed:1").run();
     assert_eq!(died.stderr.matches("warning: ").count(), 1, "{}", died.stderr);
-    assert!(died.stderr.contains("19.0 h behind"), "{}", died.stderr);
+    assert!(is_behind(&died.stderr), "{}", died.stderr);
 }
 
 #[tokio::test]

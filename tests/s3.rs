@@ -48,15 +48,16 @@ impl World {
         S3Options {
             endpoint: Some(format!("http://{address}")),
             range_bytes: 1 << 20,
-            idle_timeout: Duration::from_millis(400),
+            // a busy machine is no stall
+            idle_timeout: Duration::from_secs(60),
             first_wait: Duration::from_millis(10),
             ..S3Options::new(self.spill.path().to_owned())
         }
     }
 
-    /// For a server without faults: a busy machine is no stall.
-    fn patient(&self, address: SocketAddr) -> S3Options {
-        S3Options { idle_timeout: Duration::from_secs(60), ..self.options(address) }
+    /// For what stalls.
+    fn hasty(&self, address: SocketAddr) -> S3Options {
+        S3Options { idle_timeout: Duration::from_secs(2), ..self.options(address) }
     }
 
     fn bucket(&self, options: S3Options) -> Objects {
@@ -110,7 +111,7 @@ fn spilled(folder: &Path) -> usize {
 #[test]
 fn an_export_in_s3_reads_as_in_its_folder() {
     let world = World::new();
-    let export = world.open(world.patient(world.server.address)).unwrap();
+    let export = world.open(world.options(world.server.address)).unwrap();
     assert!(read(&export).unwrap() == world.local());
     assert_eq!(export.usage().retries, 0);
     assert_eq!(spilled(world.spill.path()), 0);
@@ -134,7 +135,7 @@ fn cut_stalled_and_refused_requests_change_nothing() {
         // Which connection meets which fault is chance: read until each kind was met.
         for round in 0.. {
             assert!(round < 30, "{name}: {injected:?}");
-            let export = world.open(world.options(proxy.address)).unwrap();
+            let export = world.open(world.hasty(proxy.address)).unwrap();
             assert!(read(&export).unwrap() == local, "{name}");
             retries += export.usage().retries;
             let all = met(faults.cut, &injected.cuts)
@@ -174,7 +175,7 @@ fn an_object_replaced_underway_is_read_anew_and_never_mixed() {
     wrong[last] ^= 1;
     std::fs::write(&path, &wrong).unwrap();
     let proxy = Proxy::start(world.server.address, Faults::default());
-    let export = world.open(world.patient(proxy.address)).unwrap();
+    let export = world.open(world.options(proxy.address)).unwrap();
     proxy.cut_all();
     proxy.set(Faults { stall: 1.0, after: 4_000_000..4_000_001, ..Faults::default() });
     let unit = &export.description().units[3];
@@ -201,7 +202,7 @@ fn a_damaged_object_is_downloaded_again_once_and_then_corrupt() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(path, bytes).unwrap();
-    let export = world.open(world.patient(world.server.address)).unwrap();
+    let export = world.open(world.options(world.server.address)).unwrap();
     let error = read(&export).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("is damaged: its MD5 is"), "{error}");

@@ -127,7 +127,7 @@ fn a_row_removed_while_it_is_loaded_stays_removed() {
             let folder = folder.path().join(format!("{round}-{number}"));
             std::fs::create_dir(&folder).unwrap();
             let place = Place::all(&folder).swap_remove(round);
-            let sleeper = crate::crash::asleep(engine(&place, way), &place, point);
+            let (place, sleeper) = crate::crash::asleep_anew(&place, |place| engine(place, way), point);
             let writer = thread::spawn({
                 let (place, victims) = (place.clone(), victims.clone());
                 move || remove(&place, &victims)

@@ -90,10 +90,14 @@ impl History {
         self.engine("follow", "auto:orders", &[exports.as_slice(), args].concat())
     }
 
-    /// The windows that were asked for, in seconds before the test began; the full exports among them as none.
+    /// The windows that were asked for, in seconds since 1970; the full exports among them as none.
     pub(crate) fn exported(&self) -> Vec<Option<(u64, u64)>> {
-        let ago = |(from, to)| (self.now - from, self.now - to);
-        self.plane.exports().into_iter().map(|export| export.window.map(ago)).collect()
+        self.plane.exports().into_iter().map(|export| export.window).collect()
+    }
+
+    /// For how many seconds the test has been running.
+    pub(crate) fn lasts(&self) -> u64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - self.now
     }
 
     /// What the table holds.

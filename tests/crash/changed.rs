@@ -53,10 +53,12 @@ fn a_target_emptied_underway_is_not_complete() {
     let orders = Orders::shared();
     let folder = tempfile::tempdir().unwrap();
     for place in Place::all(folder.path()) {
-        interrupted(orders, &place);
+        let resumed = |place: &Place| {
+            interrupted(orders, place);
+            orders.engine(place).args(&["--readers", "1"])
+        };
         // its only reader has claimed and not read yet: no transaction is open that the table could not be emptied beside
-        let engine = orders.engine(&place).args(&["--readers", "1"]);
-        let running = super::asleep(engine, &place, "unit-claimed:1");
+        let (place, running) = super::asleep_anew(&place, resumed, "unit-claimed:1");
         place.execute(empty(&place));
         running.signal("CONT");
         let outcome = running.wait(Duration::from_secs(120)).expect(6);

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+const LIMIT: Duration = Duration::from_secs(300);
+
 /// Creates the table as the engine says it is to be.
 fn create_table(orders: &Orders, place: &Place) {
     let url = place.url();
@@ -42,13 +44,13 @@ fn rows_locked_by_another_session_are_waited_for() {
             let mut holder = database.connect().await;
             execute(&mut holder, &format!("START TRANSACTION; {}", insert(&keys))).await;
             // Half of it is the server's lock wait: it times out while the locks are held.
-            let engine = orders.engine(&place).args(&["--answer-seconds", "4"]).env("TRANSVASE_LOG", "info");
+            let engine = orders.engine(&place).args(&["--answer-seconds", "10"]).env("TRANSVASE_LOG", "info");
             let mut running = engine.spawn();
             // who gave up waiting begins the transaction again
             running.wait_to_say("transaction done again");
             assert!(!running.has_ended(), "it did not wait: {}", running.said());
             execute(&mut holder, "ROLLBACK").await;
-            running.wait(Duration::from_secs(120))
+            running.wait(LIMIT)
         });
         let outcome = orders.assert_complete(&place, outcome);
         assert!(outcome.number("/process/retries") > 0, "{}", outcome.report);
@@ -102,7 +104,7 @@ fn quarrels(orders: &Orders, place: &Place, seed: u64) -> bool {
             scope.spawn(move || quarrel(database, orders, seed + index, stop, deadlocks));
         }
         let running = orders.engine(place).spawn();
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.wait(Duration::from_secs(120))));
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.wait(LIMIT)));
         stop.store(true, Ordering::Relaxed);
         outcome
     });

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// Each connection that is swallowed up costs a run as long as it waits for an answer.
+const LIMIT: Duration = Duration::from_secs(900);
+
 /// The database's URL through another port.
 fn url_through(database: &Database, port: u16) -> String {
     database.url().replace(&format!(":{}/", database.port), &format!(":{port}/"))
@@ -25,7 +28,7 @@ fn run_until_complete(orders: &Orders, place: &Place, port: u16, more: &[&str]) 
     let url = url_through(database, port);
     let mut lost = 0;
     for _ in 0..60 {
-        let outcome = orders.engine_to(place, &url).args(more).run();
+        let outcome = orders.engine_to(place, &url).args(more).spawn().wait(LIMIT);
         lost += outcome.report["process"]["connections_lost"].as_u64().unwrap_or(0);
         if outcome.code() == Some(0) {
             return (outcome, lost);
@@ -62,7 +65,7 @@ fn a_network_that_swallows_packets_is_noticed_and_costs_nothing() {
     let upstream = SocketAddr::from(([127, 0, 0, 1], database.port));
     let faults = Faults { seed: 5, stall: 0.4, after: 4_000..20_000, ..Faults::default() };
     let proxy = Proxy::start(upstream, faults);
-    let (outcome, _) = run_until_complete(orders, &place, proxy.address.port(), &["--answer-seconds", "2"]);
+    let (outcome, _) = run_until_complete(orders, &place, proxy.address.port(), &["--answer-seconds", "5"]);
     orders.assert_complete(&place, outcome);
     assert!(proxy.injected().stalls.load(Ordering::Relaxed) > 0);
 }

@@ -32,14 +32,14 @@ fn share(orders: &Orders) {
 const OUTSIDE: [&str; 4] = ["unit-claimed", "page-read", "page-encoded", "committed"];
 const INSIDE: [&str; 3] = ["transaction-begun", "rows-written", "ledger-written"];
 
-/// A run that fell asleep at some point of a page's life, its lease a second.
-fn asleep(orders: &Orders, place: &Place, rng: &mut Rng) -> Running {
+/// A run that fell asleep at some point of a page's life, its lease a second; and where.
+fn asleep(orders: &Orders, place: &Place, rng: &mut Rng) -> (Place, Running) {
     let inside: &[&str] = if matches!(place, Place::File(_)) { &[] } else { &INSIDE };
     let points: Vec<&str> = OUTSIDE.iter().chain(inside).copied().collect();
     let point = points[usize::try_from(rng.below(points.len() as u64)).unwrap()];
     let point = format!("{point}:{}", 1 + rng.below(5));
     println!("asleep at {point}");
-    super::asleep(orders.engine(place).args(&["--lease-seconds", "1"]), place, &point)
+    super::asleep_anew(place, |place| orders.engine(place).args(&["--lease-seconds", "1"]), &point)
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_process_woken_after_its_lease_writes_nothing_more() {
         let folder = folder.path().join(round.to_string());
         std::fs::create_dir(&folder).unwrap();
         for place in Place::all(&folder) {
-            let sleeper = asleep(orders, &place, rng);
+            let (place, sleeper) = asleep(orders, &place, rng);
             let durable = place.count("SELECT COUNT(*) FROM orders");
             // Its lease is a second; the other takes over as soon as that has run out.
             orders.assert_complete(&place, orders.engine(&place).args(&["--lease-seconds", "1"]).run());
@@ -78,7 +78,7 @@ fn a_process_woken_after_its_lease_with_nobody_else_goes_on() {
         let folder = folder.path().join(round.to_string());
         std::fs::create_dir(&folder).unwrap();
         for place in Place::all(&folder) {
-            let sleeper = asleep(orders, &place, rng);
+            let (place, sleeper) = asleep(orders, &place, rng);
             std::thread::sleep(Duration::from_millis(3200));
             sleeper.signal("CONT");
             orders.assert_complete(&place, sleeper.wait(LIMIT));
@@ -92,7 +92,7 @@ fn a_process_woken_after_a_restart_of_its_run_writes_nothing_more() {
     let folder = tempfile::tempdir().unwrap();
     let rng = &mut seeded("woken after a restart");
     for place in Place::all(folder.path()) {
-        let sleeper = asleep(orders, &place, rng);
+        let (place, sleeper) = asleep(orders, &place, rng);
         let outcome = orders.engine(&place).args(&["--restart", "--live-target"]).run().expect(0);
         assert_eq!(outcome.number("/read"), orders.items);
         assert_eq!(outcome.number("/outcomes/written") + outcome.number("/outcomes/present"), orders.items);

@@ -1,7 +1,7 @@
 //! A backfill amid dual writes: without being told it leaves what they have written, and what they have removed.
 
 use super::{application, key, object, order, rows, runtime, settle};
-use crate::crash::asleep;
+use crate::crash::{asleep_anew, asleep_or_through};
 use crate::phases::{begun, put};
 use crate::support::dynamo::{AWS_ENVIRONMENT, DynamoServer};
 use crate::support::engine::Engine;
@@ -38,14 +38,16 @@ fn a_backfill_amid_dual_writes_leaves_what_they_wrote_and_removed() {
             }
             let folder = folder.path().join(format!("{round}-{number}"));
             std::fs::create_dir(&folder).unwrap();
-            let place = Place::all(&folder).swap_remove(round);
-            put(&begun(&place), 2);
-            // the export is old
-            place.execute("UPDATE _transvase_phase_history SET at_us = 1");
+            let begins = |place: &Place| {
+                put(&begun(place), 2);
+                // the export is old
+                place.execute("UPDATE _transvase_phase_history SET at_us = 1");
+                engine(&orders, place, way, &folder)
+            };
+            // the table is empty when the run begins, and not any more when it writes
+            let (place, sleeper) = asleep_anew(&Place::all(&folder).swap_remove(round), begins, "unit-claimed:1");
             let runtime = runtime();
             let rows = runtime.block_on(rows(&place));
-            // the table is empty when the run begins, and not any more when it writes
-            let sleeper = asleep(engine(&orders, &place, way, &folder), &place, "unit-claimed:1");
             runtime.block_on(async {
                 for (at, order) in keys.iter().map(item_of).enumerate() {
                     settle(&rows, &key(&order), (at % 2 == 0).then_some(&order)).await;
@@ -75,46 +77,53 @@ pub(super) fn copy(server: &DynamoServer, place: &Place, url: &str) -> Engine {
     }
 }
 
+/// Half of a table is deleted or put anew while a copy of it sleeps. How many tombstones the copy heeds then; none where it was through
+/// before it could sleep.
+fn copied_amid_deletes(place: &Place) -> Option<u64> {
+    let (server, runtime) = (DynamoServer::start(), runtime());
+    server.create("orders", KEY);
+    server.load("orders", (0..400).map(|number| Value::Object(order(number, 1))));
+    let phases = begun(place);
+    put(&phases, 2);
+    let (shop, items, rows) = runtime.block_on(application(&server, place, "shop"));
+    // it is registered by then
+    runtime.block_on(shop.get(&order(0, 1))).unwrap();
+    place.execute("UPDATE _transvase_phase_history SET at_us = 1; UPDATE _transvase_writers SET since_us = 1");
+    let engine = copy(&server, place, &place.url()).args(&["--segments", "2"]);
+    // what it has read by now it will write
+    let sleeper = asleep_or_through(engine, place, "page-encoded:1")?;
+    runtime.block_on(async {
+        for number in (0..400).step_by(2) {
+            match number % 4 {
+                0 => shop.delete(&order(number, 0)).await.unwrap(),
+                _ => shop.put(order(number, 2)).await.unwrap(),
+            }
+        }
+    });
+    sleeper.signal("CONT");
+    let outcome = sleeper.wait(Duration::from_secs(120)).expect(0);
+    runtime.block_on(async {
+        for number in 0..400 {
+            let expected = match number % 4 {
+                0 => None,
+                2 => Some(order(number, 2)),
+                _ => Some(order(number, 1)),
+            };
+            assert_eq!(items.read(&key(&order(number, 0))).await.unwrap(), expected);
+            assert_eq!(rows.row(&key(&order(number, 0))).await.unwrap(), expected, "order {number}");
+        }
+    });
+    Some(outcome.number("/outcomes/tombstoned"))
+}
+
 #[test]
 fn what_an_instance_deletes_while_the_table_is_copied_stays_deleted() {
     let folder = tempfile::tempdir().unwrap();
-    let runtime = runtime();
     let mut tombstoned = 0;
     for place in Place::all(folder.path()) {
-        let server = DynamoServer::start();
-        server.create("orders", KEY);
-        server.load("orders", (0..400).map(|number| Value::Object(order(number, 1))));
-        let phases = begun(&place);
-        put(&phases, 2);
-        let (shop, items, rows) = runtime.block_on(application(&server, &place, "shop"));
-        // it is registered by then
-        runtime.block_on(shop.get(&order(0, 1))).unwrap();
-        place.execute("UPDATE _transvase_phase_history SET at_us = 1; UPDATE _transvase_writers SET since_us = 1");
-        let engine = copy(&server, &place, &place.url()).args(&["--segments", "2"]);
-        // what it has read by now it will write
-        let sleeper = asleep(engine, &place, "page-encoded:1");
-        runtime.block_on(async {
-            for number in (0..400).step_by(2) {
-                match number % 4 {
-                    0 => shop.delete(&order(number, 0)).await.unwrap(),
-                    _ => shop.put(order(number, 2)).await.unwrap(),
-                }
-            }
-        });
-        sleeper.signal("CONT");
-        let outcome = sleeper.wait(Duration::from_secs(120)).expect(0);
-        tombstoned += outcome.number("/outcomes/tombstoned");
-        runtime.block_on(async {
-            for number in 0..400 {
-                let expected = match number % 4 {
-                    0 => None,
-                    2 => Some(order(number, 2)),
-                    _ => Some(order(number, 1)),
-                };
-                assert_eq!(items.read(&key(&order(number, 0))).await.unwrap(), expected);
-                assert_eq!(rows.row(&key(&order(number, 0))).await.unwrap(), expected, "order {number}");
-            }
-        });
+        let mut places = std::iter::successors(Some(place), |place| Some(place.another())).take(20);
+        let heeded = places.find_map(|place| copied_amid_deletes(&place));
+        tombstoned += heeded.expect("it was through each time");
     }
     assert!(tombstoned > 0, "nothing was deleted between being read and being written");
 }

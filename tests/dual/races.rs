@@ -9,12 +9,9 @@ mod exported;
 mod rollback;
 mod unlocked;
 
-use super::{eventually, execute, key};
+use super::{execute, key};
 use crate::support::orders::Place;
-use crate::support::servers::shared;
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
-use std::time::Duration;
 use transvase::checkpoint::phases::{Audit, Next};
 use transvase::dual::dynamodb::DynamoItems;
 use transvase::dual::mysql::SqlRows;
@@ -37,22 +34,4 @@ async fn both(table: &DynamoItems, rows: &SqlRows, of: &Item) -> [Value; 2] {
 /// Everything on record is as old as an hour: whoever looks next mends it.
 async fn ripen(place: &Place) {
     execute(place, "UPDATE _transvase_intents SET at_us = at_us - 3600000000").await;
-}
-
-/// Waits until somebody in this database waits for a lock.
-async fn until_someone_waits(place: &Place) {
-    let Place::Server(database) = place else { panic!("a file tells nothing of who waits for it") };
-    let mut admin = shared(database.kind).admin().await;
-    let waits = format!(
-        "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id \
-         WHERE trx_state = 'LOCK WAIT' AND db = '{}'",
-        database.name
-    );
-    let found = async || {
-        // the server looks anew only when nobody has asked for a tenth of a second
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let found: i64 = sqlx::query_scalar(AssertSqlSafe(waits.clone())).fetch_one(&mut admin).await.unwrap();
-        found > 0
-    };
-    eventually("somebody waits", found).await;
 }

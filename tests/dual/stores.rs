@@ -216,12 +216,14 @@ fn a_key_is_one_writers_at_a_time_and_another_waits_some_seconds_at_most() {
     for place in Place::servers() {
         put(&begun(&place), 2);
         runtime.block_on(async {
-            let options = SqlOptions { request: Duration::from_secs(2), create_tables: true, ..SqlOptions::default() };
-            let rows = SqlRows::open(&target(&place), NAME, mapping(), options).await.unwrap();
+            let rows = rows(&place).await;
+            // who gives up soon: it finds the tables there
+            let options = SqlOptions { request: Duration::from_secs(6), ..SqlOptions::default() };
+            let hasty = SqlRows::open(&target(&place), NAME, mapping(), options).await.unwrap();
             let one = key(&order(1, 1));
             let mut first = rows.begin().await.unwrap();
             first.guard(&one).await.unwrap();
-            let mut second = rows.begin().await.unwrap();
+            let mut second = hasty.begin().await.unwrap();
             let waited = second.guard(&one).await.unwrap_err();
             assert_eq!(waited.kind(), ErrorKind::Transient, "{waited}");
             let mut other = rows.begin().await.unwrap();

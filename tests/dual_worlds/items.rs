@@ -1,6 +1,7 @@
 //! The real table as one process reaches it: slow, forgetful of answers, and sometimes late. A request travels by itself: it lands
 //! whatever becomes of who sent it, within a request's time of its clock or never.
 
+use super::REQUEST;
 use super::process::Process;
 use super::world::World;
 use crate::dual_simulation::fates::{Fate, lost};
@@ -9,6 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use transvase::dual::stores::{Item, Items, Key, When, Written};
 use transvase::error::Result;
+
+/// What is left of the longest time of a request, whoever is told nothing of it, in a world that the machine was too slow for before.
+const RESERVE: Duration = Duration::from_millis(200);
 
 /// The table.
 pub(super) struct WorldItems {
@@ -48,6 +52,7 @@ impl WorldItems {
         let world = self.world();
         match world.lacks(Guard::RequestBound) && world.chance.hits(300) {
             true => self.share(1000..6000),
+            false if world.request > REQUEST => self.share(1..950).min(self.bound() - RESERVE),
             false => self.share(1..950),
         }
     }

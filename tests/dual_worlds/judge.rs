@@ -14,7 +14,7 @@ use transvase::dual::stores::{Items, Rows, Transaction};
 use transvase::error::Result;
 
 /// How long all may take to be mended: on a machine that does anything at all it is seconds.
-const MENDED: Duration = Duration::from_secs(120);
+const MENDED: Duration = Duration::from_secs(300);
 
 /// The copy's units, open and all; none when it was not begun.
 pub(super) async fn units(world: &World) -> Result<Option<(u64, u64)>> {

@@ -25,7 +25,7 @@ const POINTS: [&str; 9] = [
 ];
 const SEGMENTS: u64 = 3;
 /// No process of a copy takes longer, on a machine that does anything at all.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Loaders, one after the other, until the copy is complete and all of them have ended.
 pub(super) fn load(world: &Arc<World>) {

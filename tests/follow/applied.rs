@@ -173,7 +173,8 @@ fn refuses_retry(world: &World, place: &Place) {
 
 #[test]
 fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
-    let world = World::new(Options { items: 200, windows: 8, changes: 60, seed: 14, ..Options::default() });
+    // so many that there are some left whenever the signal is heard
+    let world = World::new(Options { items: 200, windows: 40, changes: 60, seed: 14, ..Options::default() });
     let place = world.file("stopped.db");
     world.copy(&place);
     // woken in its second window, it finds the signal
@@ -181,7 +182,7 @@ fn a_stopped_chain_says_how_far_it_is_and_goes_on() {
     running.wait_to_sleep();
     running.signal("TERM");
     running.signal("CONT");
-    let outcome = running.wait(Duration::from_secs(60)).expect(4);
+    let outcome = running.wait(Duration::from_secs(120)).expect(4);
     assert_eq!(outcome.report["status"], "interrupted");
     assert_eq!(statuses(&outcome)[0], "applied");
     assert_eq!(statuses(&outcome).last().unwrap(), "waiting");
@@ -238,13 +239,16 @@ fn a_copy_of_the_folder_without_the_prefix_is_read_too() {
 fn a_process_that_slept_while_another_ended_the_chain_takes_nothing_back() {
     let world = World::small(9);
     for place in Place::all(world.folder.path()) {
-        world.copy(&place);
-        let follow = || world.follow(world.bucket(), &place).args(&["--lease-seconds", "2"]);
-        let sleeper = crate::crash::asleep(follow(), &place, "page-encoded:1");
-        world.assert_caught_up(&place, follow().run());
+        let follow = |place: &Place| world.follow(world.bucket(), place).args(&["--lease-seconds", "2"]);
+        let copied = |place: &Place| {
+            world.copy(place);
+            follow(place)
+        };
+        let (place, sleeper) = crate::crash::asleep_anew(&place, copied, "page-encoded:1");
+        world.assert_caught_up(&place, follow(&place).run());
         sleeper.signal("CONT");
         let woken = sleeper.wait(Duration::from_secs(120));
         assert!(woken.signal().is_none(), "{woken:?}");
-        world.assert_caught_up(&place, follow().run());
+        world.assert_caught_up(&place, follow(&place).run());
     }
 }

@@ -6,7 +6,7 @@ use crate::support::engine::Engine;
 use crate::support::orders::{Place, is_soak};
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn backfill(world: &World, place: &Place) -> Engine {
     world.verb("backfill", &world.chain.full, place).args(&["--live-target", "--lease-seconds", "2"])

@@ -121,7 +121,7 @@ impl Running {
     /// SIGKILL, and its end.
     pub(crate) fn kill(mut self) -> Outcome {
         drop(self.child.kill());
-        self.wait(Duration::from_secs(10))
+        self.wait(Duration::from_secs(60))
     }
 
     /// Its end; a failure when that takes longer than `limit`.

@@ -15,7 +15,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The key of the orders, as `--key` takes it.
@@ -201,6 +203,18 @@ impl Place {
         Place::Server(block_on(server.database()))
     }
 
+    /// A fresh one beside it: on the shared server of its kind, or in its folder.
+    pub(crate) fn another(&self) -> Place {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        match self {
+            Place::Server(database) => Place::on(shared(database.kind)),
+            Place::File(path) => {
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+                Place::File(path.with_file_name(format!("another-{number}.db")))
+            }
+        }
+    }
+
     pub(crate) fn url(&self) -> String {
         match self {
             Place::Server(database) => database.url(),
@@ -221,19 +235,21 @@ impl Place {
         });
     }
 
-    /// Every row of a query, each column as text; an error (a table that is not there yet) is no row.
+    /// Every row of a query, each column as text; none of a table that is not there yet.
     pub(crate) fn query(&self, sql: &str) -> Vec<Vec<Option<Vec<u8>>>> {
         let text = AssertSqlSafe(sql.to_owned());
         block_on(async {
             match self {
                 Place::Server(database) => {
-                    let rows = sqlx::query(text).fetch_all(&mut database.connect().await).await.unwrap_or_default();
+                    let found = sqlx::query(text).fetch_all(&mut database.connect().await).await;
+                    let rows = found.unwrap_or_else(|error| no_rows(sql, &error));
                     let cell = |row: &sqlx::mysql::MySqlRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at);
                     rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
                 }
                 Place::File(path) if !path.exists() => Vec::new(),
                 Place::File(path) => {
-                    let rows = sqlx::query(text).fetch_all(&mut open(path).await).await.unwrap_or_default();
+                    let found = sqlx::query(text).fetch_all(&mut open(path).await).await;
+                    let rows = found.unwrap_or_else(|error| no_rows(sql, &error));
                     let cell = |row: &sqlx::sqlite::SqliteRow, at| row.get_unchecked::<Option<Vec<u8>>, _>(at);
                     rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect()
                 }
@@ -241,15 +257,15 @@ impl Place {
         })
     }
 
-    /// What a query counts.
+    /// What a query counts; nothing where it finds nothing.
     pub(crate) fn count(&self, sql: &str) -> u64 {
         let text = match self {
             Place::Server(_) => format!("SELECT CAST(({sql}) AS CHAR)"),
             Place::File(_) => format!("SELECT CAST(({sql}) AS TEXT)"),
         };
         let rows = self.query(&text);
-        let cell = rows.first().and_then(|row| row[0].clone()).unwrap_or_default();
-        String::from_utf8(cell).unwrap().parse().unwrap_or(0)
+        let cell = rows.first().and_then(|row| row[0].clone());
+        cell.map_or(0, |cell| String::from_utf8(cell).unwrap().parse().unwrap())
     }
 
     fn rows(&self) -> impl Iterator<Item = (Key, Vec<u8>)> {
@@ -260,6 +276,24 @@ impl Place {
             let [customer, order, item] = <[Option<Vec<u8>>; 3]>::try_from(row).unwrap();
             ((text(customer), text(order)), item.unwrap())
         })
+    }
+
+    /// Waits until somebody in this database waits for a lock.
+    pub(crate) async fn until_someone_waits(&self) {
+        let Place::Server(database) = self else { panic!("a file tells nothing of who waits for it") };
+        let mut admin = shared(database.kind).admin().await;
+        let waits = format!(
+            "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id \
+             WHERE trx_state = 'LOCK WAIT' AND db = '{}'",
+            database.name
+        );
+        let (began, mut waiting) = (Instant::now(), 0_i64);
+        while waiting == 0 {
+            assert!(began.elapsed() < Duration::from_secs(120), "nobody waits within two minutes");
+            // the server looks anew only when nobody has asked for a tenth of a second
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            waiting = sqlx::query_scalar(AssertSqlSafe(waits.clone())).fetch_one(&mut admin).await.unwrap();
+        }
     }
 
     /// Everything durable that a process may change: rows, ledger, fences, units, run. Not who owns what.
@@ -278,8 +312,17 @@ impl Place {
     }
 }
 
+/// Those of a table that is not there; any other error is the test's.
+fn no_rows<T>(sql: &str, error: &sqlx::Error) -> Vec<T> {
+    let database = error.as_database_error().unwrap_or_else(|| panic!("{error}\nin: {sql}"));
+    let number = database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map(|error| error.number());
+    let is_missing = number.map_or(database.message().starts_with("no such table"), |number| number == 1146);
+    assert!(is_missing, "{error}\nin: {sql}");
+    Vec::new()
+}
+
 async fn open(path: &Path) -> SqliteConnection {
-    let wait = std::time::Duration::from_secs(60);
+    let wait = Duration::from_secs(60);
     SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path).busy_timeout(wait)).await.unwrap()
 }
 

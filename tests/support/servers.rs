@@ -104,7 +104,12 @@ impl Server {
     /// Starts a killed or stopped server again: same port, same data.
     pub(crate) fn restart(&mut self) {
         assert!(self.process.is_none(), "kill or stop the server first");
-        self.launch().unwrap_or_else(|why| panic!("{why}"));
+        let began = Instant::now();
+        // somebody's connection may have the port for a while
+        while let Err(why) = self.launch() {
+            assert!(began.elapsed() < START_LIMIT, "{why}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// The server's process id, to stop and wake it by [`signal`].

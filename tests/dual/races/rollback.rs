@@ -3,7 +3,7 @@
 use super::super::held::HeldItems;
 use super::super::unguarded::{Unguarded, Without};
 use super::super::{eventually, items, key, options, order, rows, runtime};
-use super::{audit, both, to, until_someone_waits};
+use super::{audit, both, to};
 use crate::phases::{begun, put};
 use crate::support::dynamo::DynamoServer;
 use crate::support::orders::Place;
@@ -41,7 +41,7 @@ async fn sent_late(
             tokio::select! {
                 biased;
                 moved = &mut moving => panic!("the step was changed under a write that has proved it: {moved:?}"),
-                () = until_someone_waits(place) => stop.go(),
+                () = place.until_someone_waits() => stop.go(),
             }
         }
         let moved = moving.await;

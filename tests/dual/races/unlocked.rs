@@ -3,7 +3,6 @@
 
 use super::super::{application, eventually, key, order, runtime};
 use super::copied::{LIMIT, asleep_with_all_read};
-use super::until_someone_waits;
 use crate::support::orders::Place;
 use crate::support::servers::Database;
 use std::io::{Read, Write};
@@ -67,7 +66,7 @@ fn deleting_meanwhile(place: &Place, locks: bool) -> Option<Item> {
         deletes.write(&deleted, None).await.unwrap();
         sleeper.signal("CONT");
         match locks {
-            true => until_someone_waits(place).await,
+            true => place.until_someone_waits().await,
             false => eventually("it has looked", async || rows.row(&deleted).await.unwrap().is_some()).await,
         }
         deletes.commit().await.unwrap();
