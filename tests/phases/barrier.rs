@@ -2,20 +2,25 @@
 
 use super::{begun, lease, phase, put, target};
 use crate::support::orders::{Place, block_on};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use transvase::checkpoint::phases::{Next, Phases, prove};
 use transvase::driver::session::Session;
 
-/// An application instance that stops when it is told to, and remembers in which steps it would have written.
-fn instance(phases: &Phases, name: &str, obeys: bool, end: &AtomicBool) -> Vec<u8> {
-    let (mut wrote, mut stopped) = (Vec::new(), None);
+/// An application instance that stops when it is told to, and remembers in which steps it would have written; one more is at work when
+/// it has heard for the first time what it may do.
+fn instance(phases: &Phases, name: &str, obeys: bool, (at_work, end): (&AtomicUsize, &AtomicBool)) -> Vec<u8> {
+    let (mut wrote, mut stopped, mut heard) = (Vec::new(), None, 0);
     while !end.load(Ordering::Relaxed) {
         let phase = block_on(phases.heartbeat(name, stopped, lease())).unwrap().unwrap();
         stopped = (obeys && phase.moving_to.is_some()).then_some(phase.version);
         if stopped.is_none() && wrote.last() != Some(&phase.step) {
             wrote.push(phase.step);
+        }
+        heard += 1;
+        if heard == 1 {
+            at_work.fetch_add(1, Ordering::Relaxed);
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -33,15 +38,18 @@ impl Drop for Over<'_> {
 
 /// Runs `during` while instances are at work; the steps in which each wrote.
 pub(super) fn with_instances(phases: &Phases, obey: &[bool], during: impl FnOnce()) -> Vec<Vec<u8>> {
-    let end = AtomicBool::new(false);
+    let (at_work, end) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
-        let end = &end;
+        let (at_work, end) = (&at_work, &end);
         let all: Vec<_> = obey
             .iter()
             .enumerate()
-            .map(|(number, obeys)| scope.spawn(move || instance(phases, &format!("app-{number}"), *obeys, end)))
+            .map(|(number, obeys)| {
+                scope.spawn(move || instance(phases, &format!("app-{number}"), *obeys, (at_work, end)))
+            })
             .collect();
-        while block_on(phases.writers()).unwrap().len() < obey.len() {
+        // who is on record may not have heard yet in which step
+        while at_work.load(Ordering::Relaxed) < obey.len() && !all.iter().any(|one| one.is_finished()) {
             thread::sleep(Duration::from_millis(5));
         }
         // what fails ends the instances too

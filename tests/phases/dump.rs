@@ -19,10 +19,14 @@ const TABLES: [&str; 13] = [
     "rejects",
 ];
 
-/// Every row of every control table, as the server gives it.
+/// Every row of every control table, its cells as the server gives them.
 pub(crate) fn dump(place: &Place) -> Vec<Vec<Vec<Option<Vec<u8>>>>> {
-    let all: Vec<_> =
-        TABLES.iter().map(|table| place.query(&format!("SELECT * FROM _transvase_{table} ORDER BY 1, 2"))).collect();
+    let rows = |table: &str| {
+        let mut rows = place.query(&format!("SELECT * FROM _transvase_{table}"));
+        rows.sort();
+        rows
+    };
+    let all: Vec<_> = TABLES.into_iter().map(rows).collect();
     assert!(!all[0].is_empty() && !all[1].is_empty(), "nothing is looked at");
     all
 }
