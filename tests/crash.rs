@@ -6,7 +6,7 @@
 mod changed;
 mod contention;
 mod network;
-mod points;
+pub(crate) mod points;
 mod random;
 mod server;
 mod signals;

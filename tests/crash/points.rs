@@ -5,8 +5,8 @@ use std::time::Instant;
 
 const SIGABRT: i32 = 6;
 
-/// In the order of a page's life.
-const POINTS: [&str; 10] = [
+/// In the order of a page's life; the last is of the run's.
+pub(crate) const POINTS: [&str; 10] = [
     "unit-claimed",
     "page-read",
     "page-encoded",

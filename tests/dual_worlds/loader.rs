@@ -3,6 +3,7 @@
 
 use super::judge::units;
 use super::world::{TABLE, World};
+use crate::crash::points::POINTS;
 use crate::support::dynamo::AWS_ENVIRONMENT;
 use crate::support::engine::{Engine, Outcome, Running};
 use crate::support::orders::Place;
@@ -11,18 +12,8 @@ use std::sync::atomic::Ordering;
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
-/// Where it dies or falls asleep.
-const POINTS: [&str; 9] = [
-    "unit-claimed",
-    "page-read",
-    "page-encoded",
-    "transaction-begun",
-    "rows-written",
-    "ledger-written",
-    "committed",
-    "folded",
-    "unit-done",
-];
+/// It dies or falls asleep at a point of a page's life.
+const PAGE: usize = POINTS.len() - 1;
 const SEGMENTS: u64 = 3;
 /// No process of a copy takes longer, on a machine that does anything at all.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -50,7 +41,7 @@ pub(super) fn load(world: &Arc<World>) {
 fn one(world: &Arc<World>, is_ending: bool) -> Option<JoinHandle<()>> {
     age(world);
     // mostly with what it has read in hand, and none of it written
-    let point = if world.chance.hits(500) { "page-encoded" } else { world.chance.one(&POINTS) };
+    let point = if world.chance.hits(500) { "page-encoded" } else { world.chance.one(&POINTS[..PAGE]) };
     let point = format!("{point}:{}", world.chance.of(1..SEGMENTS + 1));
     let (fate, during) = (world.chance.of(0..10), world.chance.millis(100..3_000));
     let takes_lock = world.chance.hits(500);

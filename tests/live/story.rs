@@ -3,6 +3,7 @@
 
 use super::application::{COPY, Source};
 use super::shapes::{Shape, dress};
+use crate::crash::points::POINTS;
 use crate::support::canon;
 use crate::support::dynamo::AWS_ENVIRONMENT;
 use crate::support::engine::{Engine, Outcome, Running};
@@ -14,20 +15,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Where a process may die by its own doing; else it is killed at some time.
-const POINTS: [&str; 11] = [
-    "unit-claimed",
-    "page-read",
-    "page-encoded",
-    "transaction-begun",
-    "rows-written",
-    "ledger-written",
-    "committed",
-    "folded",
-    "unit-done",
-    "run-complete",
-    "page-empty",
-];
+/// Where a follower may die by its own doing, beside where any process may; else it is killed at some time.
+const EMPTY: &str = "page-empty";
 
 /// Longer than any process lives that is not stuck.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -72,7 +61,7 @@ impl Process {
             self.until = None;
             if self.deaths > 0 {
                 if rng.random_bool(0.5) {
-                    let point = POINTS[rng.random_range(0..POINTS.len())];
+                    let point = POINTS.get(rng.random_range(0..=POINTS.len())).unwrap_or(&EMPTY);
                     engine = engine.env("TRANSVASE_ABORT_AT", &format!("{point}:{}", rng.random_range(1..7)));
                 }
                 self.until = Some(Instant::now() + Duration::from_millis(rng.random_range(30..2500)));
